@@ -1,0 +1,289 @@
+package index
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"cairn/chunk"
+	"cairn/pack"
+)
+
+// groupSize is how many entries are sorted and written at a time: 65536 × (24 B record + 56 B key and value) = 5 MB.
+const groupSize = 1 << 16
+
+// Apply adds the columns of a segment to the index, and then notes that the segment is applied. With the zero segment it
+// adds columns that no published segment names yet. Columns that were applied before are skipped, so a repeated call costs
+// one read for each pack. Where several columns hold a blob, the last one applied is remembered.
+//
+// A call that is cut short leaves columns that count as not applied. After ErrNoSpace and ConflictError the index is usable.
+func (x *Index) Apply(segment pack.ID, cols []pack.Column) error {
+	for i := range cols {
+		if err := checkColumn(&cols[i]); err != nil {
+			return err
+		}
+	}
+	x.d.write.Lock()
+	defer x.d.write.Unlock()
+	a := apply{x: x, w: batch{d: x.d}, packs: make(map[pack.ID]uint32), records: make(map[uint32]*packRecord),
+		fresh: make(map[fingerprint]uint32)}
+	defer a.w.discard()
+	if err := a.plan(cols); err != nil {
+		return err
+	}
+	for _, step := range []func() error{a.writeRecords, a.writeEntries, func() error { return a.writeDone(segment) }} {
+		if err := step(); err != nil {
+			return err
+		}
+		if err := a.w.flush(); err != nil {
+			return err
+		}
+	}
+	a.remember()
+	return nil
+}
+
+// apply is one call of Apply.
+type apply struct {
+	x *Index
+	w batch
+
+	columns []plannedColumn
+	packs   map[pack.ID]uint32
+	records map[uint32]*packRecord // as they will be at the end
+	news    []pair                 // records of packs and sessions that were not known, written first
+	fresh   map[fingerprint]uint32 // numbers of sessions that were not known
+	clash   error
+
+	last       pack.SessionWrap // asked for last, if any
+	lastNumber uint32
+	any        bool
+}
+
+type pair struct{ key, value []byte }
+
+type plannedColumn struct {
+	c       *pack.Column
+	pack    uint32
+	foreign []uint32 // number + 1 for each of c.Sessions
+}
+
+// plan gives numbers to packs and sessions and leaves out the columns that are in the index.
+func (a *apply) plan(cols []pack.Column) error {
+	err := a.x.d.view("apply", func(txn *badger.Txn) error {
+		for i := range cols {
+			if err := a.planColumn(txn, &cols[i]); err != nil {
+				return err
+			}
+			if a.clash != nil {
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.clash
+}
+
+func (a *apply) planColumn(txn *badger.Txn, c *pack.Column) error {
+	session, err := a.session(txn, c.Session)
+	if err != nil {
+		return err
+	}
+	p := &packRecord{id: c.Pack, kind: c.Kind, geometry: c.Geometry, length: c.L, session: session}
+	n, err := a.pack(txn, p)
+	if err != nil {
+		return err
+	}
+	known := a.records[n]
+	if what := known.conflict(p); what != "" {
+		a.clash = &ConflictError{Pack: c.Pack, What: what}
+		return nil
+	}
+	bit := uint32(1) << c.Number
+	if known.columns&bit != 0 {
+		return nil
+	}
+	known.columns |= bit
+	planned := plannedColumn{c: c, pack: n}
+	for _, s := range c.Sessions {
+		f, err := a.session(txn, s)
+		if err != nil {
+			return err
+		}
+		planned.foreign = append(planned.foreign, f+1)
+	}
+	a.columns = append(a.columns, planned)
+	return nil
+}
+
+// pack returns the number of a pack; afterwards its record is in a.records.
+func (a *apply) pack(txn *badger.Txn, p *packRecord) (uint32, error) {
+	if n, ok := a.packs[p.id]; ok {
+		return n, nil
+	}
+	key := append([]byte{prefixPackID}, p.id[:]...)
+	n, ok := a.x.packNumbers.get(p.id)
+	if !ok {
+		var err error
+		if n, ok, err = getNumber(txn, key); err != nil {
+			return 0, err
+		}
+	}
+	if ok {
+		known, err := readPack(txn, n)
+		if err != nil {
+			return 0, err
+		}
+		a.packs[p.id], a.records[n] = n, known
+		return n, nil
+	}
+	n = a.x.nextPack
+	a.x.nextPack++
+	a.news = append(a.news, pair{numberKey(prefixPack, n), p.encode()}, pair{key, numberValue(n)})
+	a.packs[p.id], a.records[n] = n, p
+	return n, nil
+}
+
+// session returns the number of a session. Most columns of a segment have the session of the one before.
+func (a *apply) session(txn *badger.Txn, s pack.SessionWrap) (uint32, error) {
+	if a.last.ID == s.ID && bytes.Equal(a.last.Wrap.HPKE, s.Wrap.HPKE) && bytes.Equal(a.last.Wrap.Root, s.Wrap.Root) && a.any {
+		return a.lastNumber, nil
+	}
+	n, err := a.findSession(txn, s)
+	if err == nil {
+		a.last, a.lastNumber, a.any = s, n, true
+	}
+	return n, err
+}
+
+func (a *apply) findSession(txn *badger.Txn, s pack.SessionWrap) (uint32, error) {
+	record := encodeSession(s)
+	f := sessionFingerprint(record)
+	if n, ok := a.fresh[f]; ok {
+		return n, nil
+	}
+	if n, ok := a.x.sessionNumbers.get(f); ok {
+		return n, nil
+	}
+	key := append([]byte{prefixFingerprint}, f[:]...)
+	n, ok, err := getNumber(txn, key)
+	if err != nil {
+		return 0, err
+	}
+	if ok {
+		a.x.sessionNumbers.set(f, n)
+		return n, nil
+	}
+	n = a.x.nextSession
+	a.x.nextSession++
+	a.news = append(a.news, pair{numberKey(prefixSession, n), record}, pair{key, numberValue(n)})
+	a.fresh[f] = n
+	return n, nil
+}
+
+// writeRecords writes what entries refer to, before them: an entry never names a number that means nothing, and no number
+// is given away twice.
+func (a *apply) writeRecords() error {
+	for _, p := range a.news {
+		if err := a.w.set(p.key, p.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeEntries writes the blobs in groups, each in key order, which Badger takes in fastest.
+func (a *apply) writeEntries() error {
+	total := 0
+	for _, p := range a.columns {
+		total += len(p.c.Entries)
+	}
+	group := make([]blob, 0, min(total, groupSize))
+	for _, p := range a.columns {
+		for i := range p.c.Entries {
+			group = append(group, p.blob(i))
+			if len(group) == groupSize {
+				if err := a.writeGroup(group); err != nil {
+					return err
+				}
+				group = group[:0]
+			}
+		}
+	}
+	return a.writeGroup(group)
+}
+
+// blob is an entry with its key.
+type blob struct {
+	kind chunk.Type
+	id   *chunk.ID
+	entry
+}
+
+func (p *plannedColumn) blob(i int) blob {
+	e := &p.c.Entries[i]
+	b := blob{p.c.Kind, &e.ID, newEntry(p.pack, p.c.Number, e)}
+	if e.Session > 0 {
+		b.foreign = p.foreign[e.Session-1]
+	}
+	return b
+}
+
+// newEntry returns the record of e, but for its session.
+func newEntry(number uint32, column int, e *pack.Entry) entry {
+	return entry{pack: number, column: uint8(column), compression: e.Compression, offset: e.Offset, stored: e.Stored, plain: e.Plain}
+}
+
+func (a *apply) writeGroup(group []blob) error {
+	// Stable, so that the last of several entries of one blob stays the last.
+	slices.SortStableFunc(group, func(a, b blob) int {
+		if a.kind != b.kind {
+			return int(a.kind) - int(b.kind)
+		}
+		return bytes.Compare(a.id[:], b.id[:])
+	})
+	buf := make([]byte, 0, len(group)*(33+entrySize+2))
+	for i := range group {
+		start := len(buf)
+		buf = append(append(buf, byte(group[i].kind)), group[i].id[:]...)
+		key := len(buf)
+		buf = group[i].append(buf)
+		if err := a.w.set(buf[start:key:key], buf[key:len(buf):len(buf)]); err != nil {
+			return err
+		}
+	}
+	return a.w.flush()
+}
+
+// writeDone notes which columns and which segment are in the index, after all of their entries.
+func (a *apply) writeDone(segment pack.ID) error {
+	done := make(map[uint32]bool)
+	for _, p := range a.columns {
+		if done[p.pack] {
+			continue
+		}
+		done[p.pack] = true
+		if err := a.w.set(numberKey(prefixPack, p.pack), a.records[p.pack].encode()); err != nil {
+			return err
+		}
+	}
+	if segment == (pack.ID{}) {
+		return nil
+	}
+	return a.w.set(append([]byte{prefixSegment}, segment[:]...), nil)
+}
+
+// remember fills the caches with what is in the database now.
+func (a *apply) remember() {
+	for id, n := range a.packs {
+		a.x.packNumbers.set(id, n)
+		a.x.packs.set(n, a.records[n])
+	}
+	for f, n := range a.fresh {
+		a.x.sessionNumbers.set(f, n)
+	}
+}

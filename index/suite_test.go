@@ -1,0 +1,527 @@
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cairn/chunk"
+	"cairn/chunk/seal"
+	"cairn/pack"
+)
+
+// index is what Index and Map have in common.
+type index interface {
+	Slot() int
+	Apply(segment pack.ID, cols []pack.Column) error
+	Applied(segment pack.ID) (bool, error)
+	Segments() iter.Seq2[pack.ID, error]
+	Lookup(t chunk.Type, ids []chunk.ID, out []pack.Location) error
+	Has(t chunk.Type, ids []chunk.ID, out []bool) error
+	Packs() iter.Seq2[PackInfo, error]
+	Blobs(t chunk.Type) iter.Seq2[Blob, error]
+	Stats() (Stats, error)
+	Verify() error
+	Drop() error
+	Close() error
+}
+
+func TestMap(t *testing.T) {
+	t.Parallel()
+	suite(t, func(t *testing.T) index { return NewMap() })
+}
+
+func TestIndex(t *testing.T) {
+	t.Parallel()
+	suite(t, func(t *testing.T) index { return open(t, t.TempDir()+"/index", Options{}) })
+}
+
+func suite(t *testing.T, make func(t *testing.T) index) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, x index)
+	}{
+		{"empty", testEmpty}, {"round trip", testRoundTrip}, {"last wins", testLastWins}, {"repeated", testRepeated},
+		{"conflict", testConflict}, {"refused", testRefused}, {"packs", testPacks}, {"blobs", testBlobs},
+		{"loop", testLoop}, {"drop", testDrop}, {"closed", testClosed}, {"concurrent", testConcurrent},
+		{"own memory", testOwnMemory},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			x := make(t)
+			c.test(t, x)
+			if err := x.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+}
+
+func packID(n int) pack.ID { return pack.ID(chunk.Sum(fmt.Appendf(nil, "pack %d", n))) }
+
+func blobID(n int) chunk.ID { return chunk.Sum(fmt.Appendf(nil, "blob %d", n)) }
+
+func session(n int) pack.SessionWrap {
+	s := pack.SessionWrap{Wrap: seal.Wrap{HPKE: bytes.Repeat([]byte{byte(n)}, 1168)}}
+	binary.BigEndian.PutUint32(s.ID[:], uint32(n))
+	if n%2 == 0 {
+		s.Wrap.Root = bytes.Repeat([]byte{byte(n + 1)}, 60)
+	}
+	return s
+}
+
+// column makes column `number` of pack n with the blobs [first, first+count), every third of them from foreign sessions.
+func column(n, number int, kind chunk.Type, first, count int) pack.Column {
+	c := pack.Column{
+		Pack: packID(n), Kind: kind, Geometry: pack.Geometry{K: 4, M: 2, Epoch: uint16(n)}, L: 4096 * int64(n+1),
+		Number: number, Session: session(n), Sessions: []pack.SessionWrap{session(100), session(101)},
+	}
+	var off uint32
+	for i := first; i < first+count; i++ {
+		e := pack.Entry{ID: blobID(i), Offset: off, Stored: uint32(100 + i%7), Plain: uint32(i + 1),
+			Compression: seal.Compression(i % 2)}
+		if i%3 == 0 {
+			e.Session = uint8(1 + i%2)
+		}
+		off += e.Stored
+		c.Entries = append(c.Entries, e)
+	}
+	return c
+}
+
+// where is the Location that c gives to its blob i.
+func where(c *pack.Column, i int) pack.Location {
+	e := c.Entries[i]
+	return pack.Location{Pack: c.Pack, Kind: c.Kind, Geometry: c.Geometry, L: c.L, Column: c.Number,
+		Offset: e.Offset, Stored: e.Stored, Plain: e.Plain, Compression: e.Compression, Session: c.SessionOf(e)}
+}
+
+func apply1(t *testing.T, x index, segment pack.ID, cols ...pack.Column) {
+	t.Helper()
+	if err := x.Apply(segment, cols); err != nil {
+		t.Fatalf("apply: %v", err)
+	}
+}
+
+// lookup returns the answers of Lookup, after comparing them with those of Has.
+func lookup(t *testing.T, x index, kind chunk.Type, ids ...chunk.ID) []pack.Location {
+	t.Helper()
+	out, has := make([]pack.Location, len(ids)), make([]bool, len(ids))
+	// What was there before must not shine through.
+	for i := range out {
+		out[i], has[i] = pack.Location{Pack: packID(-1)}, i%2 == 0
+	}
+	if err := errors.Join(x.Lookup(kind, ids, out), x.Has(kind, ids, has)); err != nil {
+		t.Fatalf("look up: %v", err)
+	}
+	for i := range out {
+		if has[i] != out[i].Found() {
+			t.Fatalf("blob %d: Has says %v, Lookup %+v", i, has[i], out[i])
+		}
+	}
+	return out
+}
+
+func collect[T any](t *testing.T, seq iter.Seq2[T, error]) []T {
+	t.Helper()
+	var list []T
+	for v, err := range seq {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// expect checks that all blobs of the columns are found where the columns say.
+func expect(t *testing.T, x index, cols ...pack.Column) {
+	t.Helper()
+	for _, c := range cols {
+		var ids []chunk.ID
+		for _, e := range c.Entries {
+			ids = append(ids, e.ID)
+		}
+		for i, got := range lookup(t, x, c.Kind, ids...) {
+			same(t, where(&c, i), got)
+		}
+	}
+}
+
+// same is cmp.Diff for tens of thousands.
+func same(t *testing.T, want, got pack.Location) {
+	t.Helper()
+	a, b := want.Session, got.Session
+	equal := a.ID == b.ID && bytes.Equal(a.Wrap.HPKE, b.Wrap.HPKE) && bytes.Equal(a.Wrap.Root, b.Wrap.Root)
+	v, w := want, got
+	v.Session, w.Session = pack.SessionWrap{}, pack.SessionWrap{}
+	if equal && reflect.DeepEqual(v, w) {
+		return
+	}
+	t.Fatalf("unlike: %s", cmp.Diff(want, got))
+}
+
+func testEmpty(t *testing.T, x index) {
+	if got := lookup(t, x, chunk.Data, blobID(1), chunk.ID{}); got[0].Found() || got[1].Found() {
+		t.Errorf("an empty index found %+v", got)
+	}
+	lookup(t, x, chunk.Tree)
+	if n := len(collect(t, x.Packs())) + len(collect(t, x.Segments())) + len(collect(t, x.Blobs(chunk.Data))); n != 0 {
+		t.Errorf("an empty index holds %d things", n)
+	}
+	if ok, err := x.Applied(packID(1)); ok || err != nil {
+		t.Errorf("applied %v %v", ok, err)
+	}
+	if s, err := x.Stats(); err != nil || s.Data+s.Tree+s.Packs+s.Segments+s.Sessions != 0 {
+		t.Errorf("stats %+v %v", s, err)
+	}
+	if x.Slot() != 0 {
+		t.Errorf("slot %d", x.Slot())
+	}
+	if err := x.Verify(); err != nil {
+		t.Errorf("verify: %v", err)
+	}
+	apply1(t, x, packID(7))
+	if ok, err := x.Applied(packID(7)); !ok || err != nil {
+		t.Errorf("empty segment applied %v %v", ok, err)
+	}
+}
+
+func testRoundTrip(t *testing.T, x index) {
+	cols := []pack.Column{
+		column(1, 0, chunk.Data, 0, 40), column(1, 3, chunk.Data, 40, 60), column(2, 1, chunk.Tree, 0, 50), column(3, 0, chunk.Data, 0, 0),
+	}
+	apply1(t, x, packID(1000), cols...)
+	expect(t, x, cols...)
+	if got := lookup(t, x, chunk.Tree, blobID(60)); got[0].Found() {
+		t.Errorf("a data blob was found among trees: %+v", got)
+	}
+	late := column(4, 2, chunk.Tree, 500, 10)
+	apply1(t, x, pack.ID{}, late)
+	expect(t, x, append(cols, late)...)
+	if got, want := collect(t, x.Segments()), []pack.ID{packID(1000)}; !slices.Equal(got, want) {
+		t.Errorf("segments %v", got)
+	}
+	s, err := x.Stats()
+	s.Disk = 0
+	if want := (Stats{Data: 100, Tree: 60, Packs: 4, Sessions: 6, Segments: 1}); err != nil || s != want {
+		t.Errorf("stats %+v %v, want %+v", s, err, want)
+	}
+}
+
+func testLastWins(t *testing.T, x index) {
+	first, second := column(1, 0, chunk.Data, 0, 10), column(2, 1, chunk.Data, 5, 10)
+	apply1(t, x, packID(1000), first)
+	apply1(t, x, packID(1001), second)
+	expect(t, x, second)
+	third, fourth := column(3, 0, chunk.Data, 0, 1), column(4, 0, chunk.Data, 0, 1)
+	apply1(t, x, pack.ID{}, third, fourth)
+	expect(t, x, fourth)
+	// Columns that were applied before change nothing.
+	apply1(t, x, packID(1002), first)
+	expect(t, x, second, fourth)
+}
+
+func testRepeated(t *testing.T, x index) {
+	cols := []pack.Column{column(1, 0, chunk.Data, 0, 10), column(1, 1, chunk.Data, 10, 10)}
+	apply1(t, x, pack.ID{}, cols[0])
+	for range 2 {
+		apply1(t, x, packID(1000), cols...)
+		apply1(t, x, packID(1001), append(cols, cols...)...)
+	}
+	expect(t, x, cols...)
+	if s, err := x.Stats(); err != nil || s.Data != 20 || s.Packs != 1 || s.Segments != 2 || s.Sessions != 3 {
+		t.Errorf("stats %+v %v", s, err)
+	}
+}
+
+func testConflict(t *testing.T, x index) {
+	good := column(1, 0, chunk.Data, 0, 10)
+	apply1(t, x, packID(1000), good)
+	for what, change := range map[string]func(c *pack.Column){
+		"kind":          func(c *pack.Column) { c.Kind = chunk.Tree },
+		"geometry":      func(c *pack.Column) { c.Geometry.M++ },
+		"column length": func(c *pack.Column) { c.L++ },
+		"session":       func(c *pack.Column) { c.Session = session(55) },
+	} {
+		bad, alone := column(1, 1, chunk.Data, 20, 10), column(9, 0, chunk.Data, 20, 10)
+		change(&bad)
+		change(&alone)
+		for _, cols := range [][]pack.Column{
+			{column(2, 0, chunk.Data, 100, 10), bad},                                     // against the index
+			{column(9, 1, chunk.Data, 20, 10), alone},                                    // against each other
+			{column(2, 0, chunk.Data, 100, 10), alone, column(9, 1, chunk.Data, 100, 1)}, // the other way round
+		} {
+			var conflict *ConflictError
+			if err := x.Apply(packID(1001), cols); !errors.As(err, &conflict) || conflict.What != what {
+				t.Fatalf("%s: got %v", what, err)
+			}
+		}
+		if ok, _ := x.Applied(packID(1001)); ok || lookup(t, x, chunk.Data, blobID(100))[0].Found() {
+			t.Errorf("%s: something of a contradictory segment was written", what)
+		}
+	}
+	apply1(t, x, packID(1002), column(1, 1, chunk.Data, 20, 10))
+	expect(t, x, good, column(1, 1, chunk.Data, 20, 10))
+}
+
+func testRefused(t *testing.T, x index) {
+	for what, change := range map[string]func(c *pack.Column){
+		"zero pack":       func(c *pack.Column) { c.Pack = pack.ID{} },
+		"kind":            func(c *pack.Column) { c.Kind = chunk.Index },
+		"negative column": func(c *pack.Column) { c.Number = -1 },
+		"parity column":   func(c *pack.Column) { c.Number = 4 },
+		"geometry":        func(c *pack.Column) { c.Geometry.K = 33 },
+		"session":         func(c *pack.Column) { c.Entries[0].Session = 3 },
+		"wrap":            func(c *pack.Column) { c.Session.Wrap.HPKE = make([]byte, maxWrap+1) },
+		"foreign wrap":    func(c *pack.Column) { c.Sessions[1].Wrap.Root = make([]byte, maxWrap+1) },
+	} {
+		c := column(1, 0, chunk.Data, 0, 10)
+		change(&c)
+		if err := x.Apply(packID(1000), []pack.Column{column(2, 0, chunk.Data, 50, 1), c}); err == nil {
+			t.Errorf("%s: applied", what)
+		}
+	}
+	if err := x.Lookup(chunk.Index, []chunk.ID{{}}, make([]pack.Location, 1)); err == nil {
+		t.Error("index blobs were looked up")
+	}
+	if err := x.Lookup(chunk.Data, []chunk.ID{{}}, nil); err == nil {
+		t.Error("looked up without room for the answer")
+	}
+	if err := x.Has(chunk.Data, nil, make([]bool, 1)); err == nil {
+		t.Error("asked for more answers than questions")
+	}
+	if n := len(collect(t, x.Blobs(chunk.Data))); n != 0 {
+		t.Errorf("%d blobs were written", n)
+	}
+	apply1(t, x, packID(1000), column(1, 0, chunk.Data, 0, 10))
+}
+
+func testPacks(t *testing.T, x index) {
+	want := make(map[pack.ID]PackInfo)
+	for n := range 20 {
+		var columns uint32
+		for c := range 4 {
+			if (n>>c)&1 == 1 {
+				col := column(n, c, chunk.Data, 10*n+c, 1)
+				apply1(t, x, packID(1000+n), col)
+				columns |= 1 << c
+				want[packID(n)] = PackInfo{ID: col.Pack, Kind: col.Kind, Geometry: col.Geometry, L: col.L, Session: col.Session, Columns: columns}
+			}
+		}
+	}
+	got := make(map[pack.ID]PackInfo)
+	for _, p := range collect(t, x.Packs()) {
+		got[p.ID] = p
+		if p.Complete() != (p.ID == packID(15)) {
+			t.Errorf("columns %b: complete %v", p.Columns, p.Complete())
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// testBlobs has more blobs than a page of scan and than a group of Apply.
+func testBlobs(t *testing.T, x index) {
+	const count = groupSize + pageSize + 1
+	apply1(t, x, packID(1000), column(1, 0, chunk.Data, 0, count), column(2, 0, chunk.Tree, 0, pageSize))
+	trees := column(2, 0, chunk.Tree, 0, pageSize)
+	want := make(map[chunk.ID]pack.Location)
+	for i, e := range trees.Entries {
+		want[e.ID] = where(&trees, i)
+	}
+	var last chunk.ID
+	for b, err := range x.Blobs(chunk.Tree) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Compare(last[:], b.ID[:]) >= 0 {
+			t.Fatalf("%s after %s", b.ID, last)
+		}
+		same(t, want[b.ID], b.Location)
+		last = b.ID
+		delete(want, b.ID)
+	}
+	if len(want) > 0 {
+		t.Errorf("%d trees were not listed", len(want))
+	}
+	if s, err := x.Stats(); err != nil || s.Data != count || s.Tree != pageSize {
+		t.Errorf("stats %+v %v", s, err)
+	}
+	if n := len(collect(t, x.Blobs(chunk.Index))); n != 0 {
+		t.Errorf("%d index blobs", n)
+	}
+	expect(t, x, column(1, 0, chunk.Data, 0, count))
+}
+
+func testLoop(t *testing.T, x index) {
+	apply1(t, x, packID(1000), column(1, 0, chunk.Data, 0, 100))
+	n := 0
+	for b := range x.Blobs(chunk.Data) {
+		if n++; n == 50 {
+			break
+		}
+		lookup(t, x, chunk.Data, b.ID)
+		apply1(t, x, packID(1000+n), column(10+n, 0, chunk.Tree, n, 1))
+	}
+	if n := len(collect(t, x.Blobs(chunk.Tree))); n != 49 {
+		t.Errorf("%d trees", n)
+	}
+}
+
+func testDrop(t *testing.T, x index) {
+	for range 2 {
+		cols := []pack.Column{column(1, 0, chunk.Data, 0, 100), column(2, 0, chunk.Tree, 0, 10)}
+		apply1(t, x, packID(1000), cols...)
+		expect(t, x, cols...)
+		if err := x.Drop(); err != nil {
+			t.Fatal(err)
+		}
+		testEmpty2(t, x)
+	}
+}
+
+func testEmpty2(t *testing.T, x index) {
+	t.Helper()
+	if s, err := x.Stats(); err != nil || s.Data+s.Tree+s.Packs+s.Segments+s.Sessions != 0 {
+		t.Fatalf("stats %+v %v", s, err)
+	}
+	if lookup(t, x, chunk.Data, blobID(1))[0].Found() {
+		t.Fatal("found in an empty index")
+	}
+}
+
+func testClosed(t *testing.T, x index) {
+	apply1(t, x, packID(1000), column(1, 0, chunk.Data, 0, 10))
+	for range 2 {
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, applied := x.Applied(packID(1000))
+	_, stats := x.Stats()
+	for what, err := range map[string]error{
+		"apply": x.Apply(packID(1), []pack.Column{column(3, 0, chunk.Data, 0, 10)}), "applied": applied, "stats": stats,
+		"lookup": x.Lookup(chunk.Data, []chunk.ID{{}}, make([]pack.Location, 1)),
+		"has":    x.Has(chunk.Data, []chunk.ID{{}}, make([]bool, 1)), "drop": x.Drop(), "verify": x.Verify(),
+	} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, err := range x.Blobs(chunk.Data) {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("blobs: %v", err)
+		}
+	}
+}
+
+func testConcurrent(t *testing.T, x index) {
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 10 {
+				c := column(g*10+i, i%4, chunk.Data, 1000*g+50*i, 50)
+				apply1(t, x, packID(1000+g*10+i), c)
+				expect(t, x, c)
+			}
+		})
+		wg.Go(func() {
+			for i := range 10 {
+				if err := x.Lookup(chunk.Data, []chunk.ID{blobID(1000*g + i*40)}, make([]pack.Location, 1)); err != nil {
+					t.Error(err)
+				}
+				for range x.Blobs(chunk.Data) {
+				}
+				for range x.Packs() {
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s, err := x.Stats(); err != nil || s.Packs != 40 || s.Data != 2000 {
+		t.Errorf("stats %+v %v", s, err)
+	}
+}
+
+// testOwnMemory: the index must not keep what it is given.
+func testOwnMemory(t *testing.T, x index) {
+	c, again := column(1, 0, chunk.Data, 0, 10), column(1, 0, chunk.Data, 0, 10)
+	apply1(t, x, packID(1000), c)
+	clear(c.Session.Wrap.HPKE)
+	clear(c.Sessions[0].Wrap.HPKE)
+	clear(c.Entries)
+	expect(t, x, again)
+}
+
+// TestModel applies the same random segments to both indexes, closing and dropping one now and then.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	dir := t.TempDir() + "/index"
+	x, m := open(t, dir, Options{MemTable: 1 << 20}), NewMap()
+	for step := range 300 {
+		switch n := rng.IntN(20); {
+		case n == 0 && rng.IntN(3) == 0:
+			if err := errors.Join(x.Drop(), m.Drop()); err != nil {
+				t.Fatal(err)
+			}
+		case n <= 2:
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
+			x = open(t, dir, Options{MemTable: 1 << 20})
+		default:
+			var cols []pack.Column
+			for range rng.IntN(4) {
+				p := rng.IntN(50)
+				cols = append(cols, column(p, rng.IntN(4), chunk.Data+chunk.Type(p%2), rng.IntN(500), rng.IntN(200)))
+			}
+			segment := packID(1000 + step)
+			if n == 3 {
+				segment = pack.ID{}
+			}
+			apply1(t, x, segment, cols...)
+			apply1(t, m, segment, cols...)
+		}
+		if step%10 != 0 {
+			continue
+		}
+		for kind := chunk.Data; kind <= chunk.Tree; kind++ {
+			want, got := collect(t, m.Blobs(kind)), collect(t, x.Blobs(kind))
+			if len(want) != len(got) {
+				t.Fatalf("step %d: %d blobs, want %d", step, len(got), len(want))
+			}
+			for i := range want {
+				if want[i].ID != got[i].ID {
+					t.Fatalf("step %d: %s, want %s", step, got[i].ID, want[i].ID)
+				}
+				same(t, want[i].Location, got[i].Location)
+			}
+		}
+		if diff := cmp.Diff(collect(t, m.Segments()), collect(t, x.Segments())); diff != "" {
+			t.Fatalf("step %d: %s", step, diff)
+		}
+		if diff := cmp.Diff(sorted(collect(t, m.Packs())), sorted(collect(t, x.Packs()))); diff != "" {
+			t.Fatalf("step %d: %s", step, diff)
+		}
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sorted(list []PackInfo) []PackInfo {
+	slices.SortFunc(list, func(a, b PackInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return list
+}

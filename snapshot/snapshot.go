@@ -1,0 +1,129 @@
+package snapshot
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"cairn/chunk"
+)
+
+// Snapshot is one finished backup: a point in time that can be restored.
+type Snapshot struct {
+	// ID, Signer and Incomplete are not part of the encoding: whoever loads the object knows them.
+	ID         chunk.ID // SHA-256 of the whole stored object
+	Signer     [32]byte // public key of the writer
+	Incomplete bool     // published but not validated: there is no .ok beside it
+
+	Content []chunk.ID // of the root directory, which stands for "/"
+	Depth   uint8
+
+	Start, End Time
+	ZoneOffset int    // of the writer's local time from UTC in seconds
+	Series     string // the chain of snapshots that this one continues
+	Host       string
+	User       string
+	Source     string
+	Role       string
+	Paths      []string // what was backed up, as raw bytes
+	Tags       []string
+	Previous   chunk.ID // the snapshot of the series before this one; zero for the first
+	Original   chunk.ID // the snapshot that this one replaces with other tags; zero otherwise
+
+	Stats  map[string]uint64 // see the Stat names
+	Errors []ReadError       // what could not be read; Encode keeps as many as fit, see MaxListed
+
+	Partial     bool // made although something was missing
+	Pinned      bool // never forgotten by retention
+	Program     string
+	Excludes    []string
+	Expires     Time
+	Degraded    [][32]byte // packs with fewer shards than the layout wants
+	Description string
+}
+
+// ReadError is something that could not be read.
+type ReadError struct {
+	Path    string // raw bytes
+	Message string
+}
+
+// Names of the statistics of a snapshot. Other names may occur; a missing one counts as zero.
+const (
+	StatFilesNew       = "files_new"       // regular files that the previous snapshot has not
+	StatFilesChanged   = "files_changed"   // regular files that were read again
+	StatFilesUnchanged = "files_unchanged" // regular files known from the stat cache
+	StatDirsNew        = "dirs_new"
+	StatDirsChanged    = "dirs_changed"
+	StatDirsUnchanged  = "dirs_unchanged"
+	StatOther          = "other"        // symlinks, fifos, sockets and devices
+	StatFilesTotal     = "files_total"  // regular files in the tree
+	StatDirsTotal      = "dirs_total"   // directories in the tree
+	StatBytesTotal     = "bytes_total"  // sizes of the regular files, holes included
+	StatBytesRead      = "bytes_read"   // read from the source
+	StatBytesNew       = "bytes_new"    // plain bytes of the blobs that were not in the archive
+	StatBytesStored    = "bytes_stored" // the same, sealed
+	StatBlobsNew       = "blobs_new"    // data blobs that were not in the archive
+	StatTreesStored    = "trees_stored" // tree blobs that were not in the archive
+	StatErrors         = "errors"       // what could not be read, also beyond the list of Errors
+)
+
+// Root returns the root of the snapshot's tree.
+func (s *Snapshot) Root() Root { return Root{s.Content, s.Depth} }
+
+// AddError lists something that could not be read and counts it.
+func (s *Snapshot) AddError(path, message string) {
+	if s.Stats == nil {
+		s.Stats = make(map[string]uint64)
+	}
+	s.Stats[StatErrors]++
+	if len(s.Errors) < MaxListed {
+		s.Errors = append(s.Errors, ReadError{path, message})
+	}
+}
+
+// Compare orders times.
+func (t Time) Compare(o Time) int {
+	return cmp.Or(cmp.Compare(t.Sec, o.Sec), cmp.Compare(t.Nsec, o.Nsec))
+}
+
+// SortByTime sorts by start time, snapshots of one time by their ids. "latest" is the last of this order.
+func SortByTime(list []*Snapshot) { slices.SortFunc(list, compareAge) }
+
+func compareAge(a, b *Snapshot) int {
+	return cmp.Or(a.Start.Compare(b.Start), bytes.Compare(a.ID[:], b.ID[:]))
+}
+
+// Filter chooses snapshots; the zero Filter chooses all.
+type Filter struct {
+	Host   string   // exactly this host
+	Series string   // exactly this series
+	Tags   []string // every one of these tags
+	Paths  []string // every one of these among the paths that were backed up
+}
+
+// Apply returns the snapshots that fit, in the order of the list.
+func (f Filter) Apply(list []*Snapshot) []*Snapshot {
+	var fit []*Snapshot
+	for _, s := range list {
+		if f.Match(s) {
+			fit = append(fit, s)
+		}
+	}
+	return fit
+}
+
+// Match says whether the snapshot fits.
+func (f Filter) Match(s *Snapshot) bool {
+	return (f.Host == "" || f.Host == s.Host) && (f.Series == "" || f.Series == s.Series) &&
+		containsAll(s.Tags, f.Tags) && containsAll(s.Paths, f.Paths)
+}
+
+func containsAll(have, want []string) bool {
+	for _, w := range want {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	return true
+}
