@@ -1,0 +1,106 @@
+package backup
+
+import (
+	"context"
+	"sync"
+
+	"cairn/chunk"
+)
+
+// content collects the ids of one file's chunks, which are saved in any order.
+type content struct {
+	mu     sync.Mutex
+	ids    []chunk.ID // 32 bytes a chunk: 22 MB for a file of 1 TB
+	open   int        // chunks on their way, and 1 until the reader is through
+	finish func(ids []chunk.ID) error
+}
+
+func newContent(finish func(ids []chunk.ID) error) *content {
+	return &content{open: 1, finish: finish}
+}
+
+// place reserves the next place in the order.
+func (c *content) place() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids = append(c.ids, chunk.ID{})
+	c.open++
+	return len(c.ids) - 1
+}
+
+func (c *content) set(i int, id chunk.ID) error {
+	c.mu.Lock()
+	c.ids[i] = id
+	c.mu.Unlock()
+	return c.close()
+}
+
+// close is called once by the reader and once for each chunk; the last call finishes.
+func (c *content) close() error {
+	c.mu.Lock()
+	c.open--
+	last := c.open == 0
+	c.mu.Unlock()
+	if last {
+		return c.finish(c.ids)
+	}
+	return nil
+}
+
+// pending is one chunk on its way to a saver, who gives the buffer back.
+type pending struct {
+	buf   *buffer
+	size  int
+	to    *content
+	index int
+}
+
+// submit hands the first size bytes of buf over. The buffer is no longer the caller's, whatever is returned.
+func (r *run) submit(ctx context.Context, buf *buffer, size int, to *content) error {
+	select {
+	case r.chunks <- pending{buf, size, to, to.place()}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// saver saves chunks until there are no more. An error ends the backup.
+func (r *run) saver(ctx context.Context) error {
+	for {
+		select {
+		case p, ok := <-r.chunks:
+			if !ok {
+				return nil
+			}
+			saved, err := r.w.Save(ctx, chunk.Data, p.buf.data[:p.size])
+			r.buffers.put(p.buf)
+			if err != nil {
+				return err
+			}
+			if saved.New {
+				r.tally.dataBlobs.Add(1)
+				r.o.Progress.BytesNew.Add(int64(p.size))
+				r.o.Progress.BytesStored.Add(int64(saved.Stored))
+			}
+			if err := p.to.set(p.index, saved.ID); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// saveTree is the snapshot.SaveFunc of the run.
+func (r *run) saveTree(ctx context.Context, plain []byte) (chunk.ID, error) {
+	saved, err := r.w.Save(ctx, chunk.Tree, plain)
+	if err != nil {
+		return chunk.ID{}, err
+	}
+	if saved.New {
+		r.tally.treeBlobs.Add(1)
+		r.o.Progress.BytesStored.Add(int64(saved.Stored))
+	}
+	return saved.ID, nil
+}

@@ -1,0 +1,211 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"cairn/chunk"
+	"cairn/snapshot"
+)
+
+// dir is a directory between being listed and being done.
+type dir struct {
+	parent *dir
+	index  int // of the parent's entry
+	path   string
+	depth  int
+	h      *handle
+	node   snapshot.Node // its own, without content; only below a parent
+
+	scope
+	mem     *memory
+	entries []entry // by name
+	subdirs []int
+	next    int    // of subdirs, guarded by stack.mu
+	failed  string // why the list of entries is not complete
+
+	open atomic.Int64 // entries that are not done, and 1 while it is listed
+}
+
+// scope is what of a directory belongs to the backup.
+type scope struct {
+	plan  *plan  // named paths below it, or nil
+	whole bool   // everything in it; else only what leads to a named path
+	below int    // length of the named path it belongs to
+	dev   uint64 // the named path's file system
+}
+
+// entry is one name of a directory. node is set once it is done; nil then means that it is left out.
+type entry struct {
+	name  string
+	st    stat
+	old   int // index in the directory's memory, -1: not in it
+	node  *snapshot.Node
+	way   bool // taken only for the named paths below it
+	clean bool // node may be believed next time if its times are old enough
+}
+
+func (d *dir) join(name string) string {
+	if d.path == "/" {
+		return "/" + name
+	}
+	return d.path + "/" + name
+}
+
+// old returns what is known of an entry, or nil.
+func (d *dir) old(e *entry) *snapshot.Node {
+	if e.old < 0 {
+		return nil
+	}
+	return &d.mem.nodes[e.old]
+}
+
+// complete records the node of an entry that was made anew. If it equals the one in the memory, that one is taken:
+// a directory in which nothing differs is recognised by the pointers.
+func (r *run) complete(ctx context.Context, j job, n *snapshot.Node, clean bool) error {
+	e := j.entry()
+	e.node, e.clean = n, clean
+	if old := j.d.old(e); old != nil && sameNode(old, n) {
+		e.node = old
+	}
+	r.o.Progress.Files.Add(1)
+	return r.leave(ctx, j.d)
+}
+
+// drop leaves an entry out that vanished.
+func (r *run) drop(ctx context.Context, j job, why error) error {
+	r.tally.note(j.d.join(j.entry().name), why)
+	return r.leave(ctx, j.d)
+}
+
+// leave counts an entry of d as done. The last one finishes the directory, and so on upwards.
+func (r *run) leave(ctx context.Context, d *dir) error {
+	for d.open.Add(-1) == 0 {
+		content, depth, err := r.saveDir(ctx, d)
+		if err != nil {
+			return err
+		}
+		r.handles.drop(d.h)
+		if d.parent == nil {
+			r.root.content, r.root.depth, r.root.done = content, depth, true
+			return nil
+		}
+		p := d.parent
+		e := &p.entries[d.index]
+		n := d.node
+		n.Content, n.Depth = content, depth
+		if n.Error == "" {
+			n.Error = d.failed
+		}
+		e.node, e.clean = &n, n.Error == ""
+		if old := p.old(e); old != nil && sameNode(old, &n) {
+			e.node = old
+		}
+		r.o.Progress.Dirs.Add(1)
+		d = p
+	}
+	return nil
+}
+
+// saveDir stores the tree of a directory whose entries are all done.
+func (r *run) saveDir(ctx context.Context, d *dir) (content []chunk.ID, depth uint8, err error) {
+	same, count := r.settle(d)
+	reused := false
+	if same && d.mem.whole && d.mem.depth == 0 && d.failed == "" {
+		content, depth = d.mem.content, 0
+		if reused = len(content) == 0; !reused {
+			if reused, err = r.w.Known(chunk.Tree, content); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	var nodes []snapshot.Node
+	if !reused {
+		nodes = d.nodes(count)
+		if content, depth, err = snapshot.SaveTree(ctx, nodes, r.saveTree); err != nil {
+			return nil, 0, err
+		}
+	}
+	if r.o.Cache != nil && !(reused && d.mem.cached && d.settledAll()) {
+		r.remember(d, nodes, content, depth, count)
+	}
+	d.mem, d.entries = nil, nil
+	return content, depth, nil
+}
+
+// settle counts the nodes of a finished directory. same says that they are those of its memory, no more and no less.
+func (r *run) settle(d *dir) (same bool, count int) {
+	var changes [3]Changes
+	var bytes uint64
+	same = true
+	for i := range d.entries {
+		e := &d.entries[i]
+		if e.node == nil {
+			continue
+		}
+		count++
+		bytes += e.node.Size
+		what := isNew
+		if old := d.old(e); old != nil {
+			if what = isUnchanged; old != e.node {
+				what = isChanged
+			}
+		}
+		same = same && what == isUnchanged
+		changes[classIndex(e.node.Type)].add(what)
+	}
+	r.tally.count(changes, bytes)
+	return same && count == len(d.mem.nodes), count
+}
+
+func classIndex(t snapshot.NodeType) int {
+	switch t {
+	case snapshot.File:
+		return 0
+	case snapshot.Dir:
+		return 1
+	}
+	return 2
+}
+
+// nodes returns the directory's nodes in order.
+func (d *dir) nodes(count int) []snapshot.Node {
+	nodes := make([]snapshot.Node, 0, count)
+	for i := range d.entries {
+		if n := d.entries[i].node; n != nil {
+			nodes = append(nodes, *n)
+		}
+	}
+	return nodes
+}
+
+// settledAll says that the record needs no writing for the sake of an entry that may be trusted only now.
+func (d *dir) settledAll() bool {
+	for _, ok := range d.mem.trusted {
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// remember writes the directory's record. A cache that cannot be written costs time in the next run and nothing now.
+func (r *run) remember(d *dir, nodes []snapshot.Node, content []chunk.ID, depth uint8, count int) {
+	m := &memory{nodes: nodes, content: content, depth: depth, whole: d.failed == ""}
+	if m.nodes == nil {
+		m.nodes = d.nodes(count)
+	}
+	m.trusted = make([]bool, 0, count)
+	for i := range d.entries {
+		if e := &d.entries[i]; e.node != nil {
+			m.trusted = append(m.trusted, e.clean && settled(e.node, r.racy))
+		}
+	}
+	if err := storeMemory(r.o.Cache, d.path, r.stamp, m); err != nil {
+		r.cacheTrouble.Do(func() { r.tally.note(d.path, err) })
+	}
+}
+
+// errTooDeep keeps to what a reader follows (docs/format.md §10).
+var errTooDeep = errors.New("lies deeper than the 4096 levels an archive can hold")

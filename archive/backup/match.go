@@ -1,0 +1,234 @@
+package backup
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Matcher holds exclude patterns in the syntax of gitignore(5). The zero value excludes nothing. It is
+// not changed by a backup; Add must not be called during one.
+//
+//   - The last pattern that matches decides; `!pattern` takes in again, but not below an excluded directory.
+//   - A pattern without a slash, or with one at its end only, is compared with each name at any depth.
+//   - Another one is anchored: it is compared with the path below each named path. One that begins with `/`
+//     and whose first elements match a named path as a whole (`/srv/*/tmp` in a backup of /srv/a) is compared
+//     with the absolute path instead, which is what a restic user means by it.
+//   - `**/` stands for any number of directories, `/**` for everything below, a slash at the end for directories.
+//   - `*`, `?` and `[a-z]`, `[!a]`, `[[:digit:]]` do not match a slash; `\` takes the next character as it is.
+//
+// A path that was named to the backup is never excluded by a pattern.
+type Matcher struct {
+	patterns []pattern
+}
+
+type pattern struct {
+	text     string
+	negate   bool
+	dirOnly  bool
+	anchored bool
+	rooted   bool // began with a slash: may be absolute
+	fold     bool
+	elems    []glob
+}
+
+// Add appends a pattern. It is taken as it is; ReadPatterns is what knows comments.
+func (m *Matcher) Add(text string, foldCase bool) error {
+	p := pattern{text: text, fold: foldCase}
+	s := text
+	if s, p.negate = strings.CutPrefix(s, "!"); s == "" {
+		return fmt.Errorf("exclude pattern %q is empty", text)
+	}
+	s, p.dirOnly = trimSlash(s)
+	p.anchored = strings.Contains(s, "/")
+	s, p.rooted = strings.CutPrefix(s, "/")
+	if p.fold {
+		s = strings.ToLower(s)
+	}
+	for e := range strings.SplitSeq(s, "/") {
+		if e == "" {
+			if s != "" {
+				continue // a//b means a/b
+			}
+			return fmt.Errorf("exclude pattern %q names everything; give a path less instead", text)
+		}
+		g, err := compileGlob(e)
+		if err != nil {
+			return fmt.Errorf("exclude pattern %q: %w", text, err)
+		}
+		if !p.anchored && g.kind == anyDepth {
+			g = glob{kind: anything}
+		}
+		p.elems = append(p.elems, g)
+	}
+	m.patterns = append(m.patterns, p)
+	return nil
+}
+
+func trimSlash(s string) (string, bool) {
+	t := strings.TrimRight(s, "/")
+	return t, t != s
+}
+
+// Patterns returns the patterns as they were added.
+func (m *Matcher) Patterns() []string {
+	texts := make([]string, 0, len(m.patterns))
+	for _, p := range m.patterns {
+		texts = append(texts, p.text)
+	}
+	return texts
+}
+
+// ReadPatterns reads a file of patterns as git reads .gitignore: lines that begin with # and blank ones
+// do not count, trailing blanks neither unless escaped.
+func ReadPatterns(r io.Reader) ([]string, error) {
+	var list []string
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		s := strings.TrimSuffix(lines.Text(), "\r")
+		if len(list) == 0 {
+			s = strings.TrimPrefix(s, "\uFEFF")
+		}
+		for strings.HasSuffix(s, " ") && !escapedEnd(s[:len(s)-1]) {
+			s = s[:len(s)-1]
+		}
+		if s != "" && s[0] != '#' {
+			list = append(list, s)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read exclude patterns: %w", err)
+	}
+	return list, nil
+}
+
+// escapedEnd says whether s ends with an odd number of backslashes.
+func escapedEnd(s string) bool {
+	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
+}
+
+// ruleset is a Matcher bound to the named paths of one backup.
+type ruleset struct {
+	rules []rule
+}
+
+type rule struct {
+	*pattern
+	absolute bool
+}
+
+// bind decides for each rooted pattern which way it is meant. roots are absolute and clean.
+func (m *Matcher) bind(roots []string) ruleset {
+	var s ruleset
+	for i := range m.patterns {
+		p := &m.patterns[i]
+		s.rules = append(s.rules, rule{p, p.rooted && p.covers(roots)})
+	}
+	return s
+}
+
+// covers says whether the pattern begins with elements that match one of the roots and goes on below it.
+func (p *pattern) covers(roots []string) bool {
+	for _, root := range roots {
+		if p.begins(p.folded(strings.TrimPrefix(root, "/"))) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *pattern) begins(root string) bool {
+	for i, g := range p.elems {
+		if g.kind == anyDepth {
+			return true
+		}
+		if root == "" {
+			return i < len(p.elems)
+		}
+		first, rest, _ := strings.Cut(root, "/")
+		if !g.match(first) {
+			return false
+		}
+		root = rest
+	}
+	return false
+}
+
+func (p *pattern) folded(s string) string {
+	if p.fold {
+		return strings.ToLower(s)
+	}
+	return s
+}
+
+// excluded says whether an entry is left out. path is its absolute path, below (the length of) the named
+// path it was reached from; the caller has asked for its parents before.
+func (s *ruleset) excluded(path string, below int, isDir bool) bool {
+	if len(s.rules) == 0 {
+		return false
+	}
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	relative := path[below:]
+	relative = strings.TrimPrefix(relative, "/")
+	for i := len(s.rules) - 1; i >= 0; i-- {
+		r := &s.rules[i]
+		if r.dirOnly && !isDir {
+			continue
+		}
+		var hit bool
+		switch {
+		case !r.anchored:
+			hit = r.elems[0].match(r.folded(name))
+		case r.absolute:
+			hit = matchPath(r.elems, r.folded(path[1:]))
+		default:
+			hit = matchPath(r.elems, r.folded(relative))
+		}
+		if hit {
+			return !r.negate
+		}
+	}
+	return false
+}
+
+// matchPath matches a whole relative path. It tries each number of directories for a `**`, so its cost is
+// the depth to the power of the number of `**`; patterns have one or two.
+func matchPath(elems []glob, path string) bool {
+	for len(elems) > 0 {
+		if elems[0].kind == anyDepth {
+			if len(elems) == 1 {
+				return path != ""
+			}
+			for {
+				if matchPath(elems[1:], path) {
+					return true
+				}
+				_, rest, more := strings.Cut(path, "/")
+				if !more {
+					return false
+				}
+				path = rest
+			}
+		}
+		if path == "" {
+			return false
+		}
+		first, rest, _ := strings.Cut(path, "/")
+		if !elems[0].match(first) {
+			return false
+		}
+		elems, path = elems[1:], rest
+	}
+	return path == ""
+}
+
+// next splits off a character; a byte that is not UTF-8 counts as one, and differs from U+FFFD.
+func next(s string) (rune, string) {
+	r, n := utf8.DecodeRuneInString(s)
+	if r == utf8.RuneError && n == 1 {
+		r = -1 - rune(s[0])
+	}
+	return r, s[n:]
+}

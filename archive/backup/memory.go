@@ -1,0 +1,154 @@
+package backup
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/chunk"
+	"cairn/snapshot"
+)
+
+// memory is what an earlier backup knew of one directory, from the stat cache or from a snapshot.
+type memory struct {
+	nodes   []snapshot.Node // by name
+	trusted []bool          // nodes[i] may be taken for what is there, if the stat says so
+	content []chunk.ID      // of the directory's tree; with whole, it is the tree of exactly these nodes
+	depth   uint8
+	whole   bool
+	cached  bool // it is what the stat cache holds now
+}
+
+// find returns the index of a name at or after from, and where to look for the next, larger one.
+func (m *memory) find(name string, from int) (index, next int) {
+	for ; from < len(m.nodes); from++ {
+		switch strings.Compare(m.nodes[from].Name, name) {
+		case 0:
+			return from, from + 1
+		case 1:
+			return -1, from
+		}
+	}
+	return -1, from
+}
+
+// racyWindow is how much older than the backup's start a time must be to be believed: FAT counts in 2 s, and a
+// kernel's clock tick of up to 10 ms lets a file be written twice with one timestamp.
+const racyWindow = 2 * time.Second
+
+// limitOf returns the first instant that is too young.
+func limitOf(start time.Time) snapshot.Time { return snapshot.TimeOf(start.Add(-racyWindow)) }
+
+func before(a, b snapshot.Time) bool {
+	return a.Sec < b.Sec || a.Sec == b.Sec && a.Nsec < b.Nsec
+}
+
+func settled(n *snapshot.Node, limit snapshot.Time) bool {
+	return n.Error == "" && before(n.Mtime, limit) && before(n.Ctime, limit)
+}
+
+// recall finds what is known of a directory. recorded is its node in the memory of its parent, or nil.
+func (r *run) recall(ctx context.Context, path string, recorded *snapshot.Node) *memory {
+	if r.o.Force {
+		return new(memory)
+	}
+	if r.o.Cache != nil {
+		m, err := loadMemory(r.o.Cache, path)
+		if err != nil {
+			r.cacheTrouble.Do(func() { r.tally.note(path, err) })
+		}
+		if m != nil {
+			return m
+		}
+	}
+	if p := r.o.Parent; p != nil && recorded != nil && recorded.Type == snapshot.Dir && recorded.Error == "" {
+		if m := r.recallTree(ctx, p, recorded); m != nil {
+			return m
+		}
+	}
+	return new(memory)
+}
+
+// recallTree reads a directory of the previous snapshot. One that cannot be read is no memory; `check` is
+// what tells about damage.
+func (r *run) recallTree(ctx context.Context, p *Parent, dir *snapshot.Node) *memory {
+	m := &memory{content: dir.Content, depth: dir.Depth, whole: true}
+	limit := limitOf(p.Start)
+	for n, err := range snapshot.Nodes(ctx, p.Load, dir.Content, dir.Depth) {
+		if err != nil {
+			return nil
+		}
+		m.nodes = append(m.nodes, *n)
+		m.trusted = append(m.trusted, settled(n, limit))
+	}
+	return m
+}
+
+// node makes the node of an entry from its stat alone.
+func (r *run) node(name string, st *stat) snapshot.Node {
+	n := snapshot.Node{
+		Name: name, Type: st.kind, Mode: st.mode, UID: st.uid, GID: st.gid,
+		User: r.owners.user(st.uid), Group: r.owners.group(st.gid),
+		Mtime: st.mtime, Ctime: st.ctime, Inode: st.ino,
+	}
+	if r.o.WithAtime {
+		n.Atime = st.atime
+	}
+	switch st.kind {
+	case snapshot.File:
+		n.Size = st.size
+	case snapshot.CharDevice, snapshot.BlockDevice:
+		d := st.device()
+		n.Device = &d
+	}
+	if st.nlink > 1 && st.kind != snapshot.Dir {
+		n.Link = &snapshot.LinkID{Device: st.dev, Inode: st.ino}
+	}
+	return n
+}
+
+// sameContent says whether old can stand for what the stat shows, as far as content goes.
+func (r *run) sameContent(old *snapshot.Node, st *stat) bool {
+	return old.Type == st.kind && old.Mtime == st.mtime && (st.kind != snapshot.File || old.Size == st.size) &&
+		(r.o.IgnoreCtime || old.Ctime == st.ctime) && (r.o.IgnoreInode || old.Inode == st.ino)
+}
+
+// update makes the node of an entry whose content is known from old. It returns old itself if nothing differs, so
+// that equal pointers mean an equal encoding. xattrs are read again only if the ctime says that they may differ.
+func (r *run) update(old *snapshot.Node, st *stat, xattrs func() []snapshot.Xattr) *snapshot.Node {
+	n := r.node(old.Name, st)
+	if n.User == "" { // the directory service may be away today
+		n.User = old.User
+	}
+	if n.Group == "" {
+		n.Group = old.Group
+	}
+	n.Content, n.Depth, n.Holes, n.Target, n.Xattrs = old.Content, old.Depth, old.Holes, old.Target, old.Xattrs
+	if old.Ctime != st.ctime {
+		n.Xattrs = xattrs()
+	}
+	if sameNode(old, &n) {
+		return old
+	}
+	return &n
+}
+
+// sameNode says whether two nodes have the same encoding.
+func sameNode(a, b *snapshot.Node) bool {
+	return a.Name == b.Name && a.Type == b.Type && a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID &&
+		a.User == b.User && a.Group == b.Group &&
+		a.Mtime == b.Mtime && a.Ctime == b.Ctime && a.Atime == b.Atime &&
+		a.Size == b.Size && a.Depth == b.Depth && slices.Equal(a.Content, b.Content) &&
+		a.Target == b.Target && samePointer(a.Link, b.Link) && samePointer(a.Device, b.Device) &&
+		slices.EqualFunc(a.Xattrs, b.Xattrs, sameXattr) && slices.Equal(a.Holes, b.Holes) &&
+		a.Inode == b.Inode && a.Error == b.Error
+}
+
+func samePointer[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+func sameXattr(a, b snapshot.Xattr) bool {
+	return a.Name == b.Name && string(a.Value) == string(b.Value)
+}

@@ -1,0 +1,134 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"cairn/archive"
+	"cairn/chunk"
+	"cairn/snapshot"
+)
+
+// Saver is the archive as a backup sees it. Save and Known may be called concurrently; plain may be
+// used again when Save returns.
+type Saver interface {
+	Save(ctx context.Context, t chunk.Type, plain []byte) (archive.Saved, error)
+	Known(t chunk.Type, ids []chunk.ID) (bool, error) // are all of them stored?
+	Commit(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error)
+}
+
+// Cache holds the stat cache of one series. A key that was never put is no error. Both may be called
+// concurrently; neither slice is kept after return. Values are at most maxRecord bytes plus one entry.
+type Cache interface {
+	Get(key []byte) ([]byte, bool, error)
+	Put(key, value []byte) error
+}
+
+// Parent is a previous snapshot that can be read. It stands in where the stat cache knows nothing.
+type Parent struct {
+	Content []chunk.ID
+	Depth   uint8
+	Start   time.Time // when that backup began: what changed since 2 s before it is not trusted
+	Load    snapshot.LoadFunc
+}
+
+// Options says what is backed up and how. Paths and Params are needed, everything else may be zero.
+type Options struct {
+	Paths  []string // relative ones are taken from the working directory
+	Params chunk.Params
+
+	Host, Series, User, Source, Role string
+	Description, Program             string
+	Tags                             []string
+	Time                             time.Time // recorded as the start; zero: now
+	PreviousID                       chunk.ID  // of the series' last snapshot, recorded
+
+	Excludes          *Matcher
+	ExcludeLargerThan uint64   // files of more bytes are left out; 0: none
+	ExcludeIfPresent  []string // NAME or NAME:header: of a directory that has it only NAME itself is kept
+	ExcludeCaches     bool     // the same for a CACHEDIR.TAG with its signature; off by default, as elsewhere
+	OneFileSystem     bool     // a directory on another file system than the path it was reached from is stored empty
+
+	WithAtime       bool // record access times; then trees differ in nearly every backup
+	IgnoreInode     bool // a changed inode number or
+	IgnoreCtime     bool // a changed ctime alone does not make a file be read again
+	Force           bool // read everything again
+	SkipIfUnchanged bool // no snapshot if the root equals PreviousContent, or Parent's
+
+	Cache           Cache   // nil: none
+	Parent          *Parent // nil: none
+	PreviousContent []chunk.ID
+	PreviousDepth   uint8
+
+	Concurrency int   // walkers and savers; 0: GOMAXPROCS
+	MemoryLimit int64 // of file data in flight; 0: 48 MiB; raised to what one large file needs
+
+	Progress *Progress
+	Warn     func(path string, err error) // called one at a time, for each error and warning; may be nil
+
+	clock func() time.Time // for tests: the racy rule depends on it
+	fault func(op, path string, offset int64) error
+}
+
+const defaultMemory = 48 << 20
+
+// applyDefaults returns a copy in which every number is set.
+func (o Options) applyDefaults() (Options, error) {
+	if err := o.Params.Validate(); err != nil {
+		return o, err
+	}
+	if o.clock == nil {
+		o.clock = time.Now
+	}
+	if o.Time.IsZero() {
+		o.Time = o.clock()
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = runtime.GOMAXPROCS(0)
+	}
+	if o.MemoryLimit <= 0 {
+		o.MemoryLimit = defaultMemory
+	}
+	if o.Progress == nil {
+		o.Progress = new(Progress)
+	}
+	if o.Excludes == nil {
+		o.Excludes = new(Matcher)
+	}
+	if o.Warn == nil {
+		o.Warn = func(string, error) {}
+	}
+	if o.PreviousContent == nil && o.Parent != nil {
+		o.PreviousContent, o.PreviousDepth = o.Parent.Content, o.Parent.Depth
+	}
+	for _, s := range o.ExcludeIfPresent {
+		if _, err := parseMarker(s); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// rules lists what was left out by rule, for the snapshot.
+func (o *Options) rules() []string {
+	rules := o.Excludes.Patterns()
+	if o.ExcludeLargerThan > 0 {
+		rules = append(rules, fmt.Sprintf("larger-than: %d", o.ExcludeLargerThan))
+	}
+	for _, s := range o.ExcludeIfPresent {
+		rules = append(rules, "if-present: "+s)
+	}
+	if o.ExcludeCaches {
+		rules = append(rules, "caches")
+	}
+	if o.OneFileSystem {
+		rules = append(rules, "one-file-system")
+	}
+	return rules
+}
+
+// ErrNoPaths means that there is nothing to back up: no path was given, or none of them exists.
+var ErrNoPaths = errors.New("none of the paths can be read")

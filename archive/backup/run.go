@@ -1,0 +1,179 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cairn/chunk"
+	"cairn/snapshot"
+)
+
+// queuedFiles is how far the walk may be ahead of the readers: enough that they do not wait for a cold directory, and
+// a bound for the directories that wait for their files.
+const queuedFiles = 256
+
+// run is one backup.
+type run struct {
+	w Saver
+	o Options
+
+	tally        tally
+	owners       owners
+	handles      handles
+	links        links
+	stack        stack
+	buffers      *buffers
+	cutter       *chunk.Cutter // cloned by each reader
+	rules        ruleset
+	markers      []marker
+	cacheTrouble sync.Once // a broken cache is mentioned once
+
+	files  chan job
+	chunks chan pending
+	lanes  chan struct{} // large files being read
+	racy   snapshot.Time // what is not older is not trusted next time
+	stamp  uint64        // of the records of the stat cache
+	began  time.Time
+
+	root struct { // set when the last directory is done
+		content []chunk.ID
+		depth   uint8
+		done    bool
+	}
+}
+
+func newRun(w Saver, o Options) (*run, error) {
+	cutter, err := chunk.NewCutter(o.Params)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{w: w, o: o, cutter: cutter, markers: o.markers(), began: o.clock()}
+	r.tally.warn, r.tally.progress = o.Warn, o.Progress
+	r.stack.wake.L = &r.stack.mu
+	r.racy, r.stamp = limitOf(r.began), uint64(r.began.UnixNano())
+	readers := 2 * o.Concurrency
+	least := func(lanes int) int64 {
+		return needs(readers, lanes, o.Params.Min, o.Params.Max, firstBuffer(o.Params))
+	}
+	lanes := 1
+	for lanes < readers && 3*least(lanes+1) <= 2*o.MemoryLimit { // a third is for chunks on their way
+		lanes++
+	}
+	r.buffers = newBuffers(max(o.MemoryLimit, least(lanes)))
+	r.files = make(chan job, queuedFiles)
+	r.chunks = make(chan pending, 2*o.Concurrency)
+	r.lanes = make(chan struct{}, lanes)
+	return r, nil
+}
+
+// Run backs up Options.Paths and commits a snapshot. What cannot be read is in the report and in the snapshot, and is
+// no error; ErrNoPaths, a cancelled ctx and whatever the Saver fails with are, and then there is no snapshot.
+func Run(ctx context.Context, w Saver, o Options) (*Report, error) {
+	o, err := o.applyDefaults()
+	if err != nil {
+		return nil, err
+	}
+	paths, err := absolutePaths(o.Paths)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRun(w, o)
+	if err != nil {
+		return nil, err
+	}
+	p, roots := makePlan(paths, func(path string, err error) { r.tally.fail(path, err) })
+	if len(roots) == 0 {
+		return nil, r.noPaths()
+	}
+	r.rules = o.Excludes.bind(roots)
+	if err := r.tree(ctx, p); err != nil {
+		return nil, err
+	}
+	return r.commit(ctx, paths, nil)
+}
+
+func (r *run) noPaths() error {
+	if list := r.tally.errors.list; len(list) > 0 {
+		return fmt.Errorf("%w: %s", ErrNoPaths, list[0].Message)
+	}
+	return fmt.Errorf("%w: none was given", ErrNoPaths)
+}
+
+// tree runs the pipeline of doc.go until the root directory is done.
+func (r *run) tree(ctx context.Context, p *plan) error {
+	g, ctx := errgroup.WithContext(ctx)
+	defer r.handles.closeAll()
+	defer context.AfterFunc(ctx, r.stack.close)()
+
+	r.stack.busy = 1 // the root is being listed
+	r.stage(g, 1, func() error {
+		defer r.stack.rest()
+		return r.start(ctx, p)
+	}, nil)
+	r.stage(g, r.o.Concurrency, func() error { return r.walker(ctx) }, func() { close(r.files) })
+	r.stage(g, 2*r.o.Concurrency, func() error { return r.reader(ctx) }, func() { close(r.chunks) })
+	r.stage(g, r.o.Concurrency, func() error { return r.saver(ctx) }, nil)
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if !r.root.done {
+		return errors.New("the walk ended before the root directory was done")
+	}
+	return nil
+}
+
+// stage starts n workers of one kind; the last to end calls after, which ends the next stage.
+func (r *run) stage(g *errgroup.Group, n int, work func() error, after func()) {
+	var all sync.WaitGroup
+	all.Add(n)
+	for range n {
+		g.Go(func() error {
+			defer all.Done()
+			return work()
+		})
+	}
+	if after != nil {
+		g.Go(func() error {
+			all.Wait()
+			after()
+			return nil
+		})
+	}
+}
+
+// commit makes the snapshot of the finished root. same says that it equals the one before although the root differs
+// (a stream carries the time it was read at).
+func (r *run) commit(ctx context.Context, paths []string, same func() bool) (*Report, error) {
+	report := r.tally.report(r.o.Time, r.o.Time.Add(r.o.clock().Sub(r.began)))
+	s := &snapshot.Snapshot{
+		Content: r.root.content, Depth: r.root.depth,
+		Start: snapshot.TimeOf(report.Start), End: snapshot.TimeOf(report.End),
+		Series: r.o.Series, Host: r.o.Host, User: r.o.User, Source: r.o.Source, Role: r.o.Role,
+		Paths: paths, Tags: r.o.Tags, Previous: r.o.PreviousID,
+		Stats: report.stats(), Errors: report.Errors,
+		Program: r.o.Program, Excludes: r.o.rules(), Description: r.o.Description,
+	}
+	_, s.ZoneOffset = report.Start.Zone()
+	report.Snapshot = s
+	if r.o.SkipIfUnchanged && (r.unchanged() || same != nil && same()) {
+		report.Unchanged = true
+		return report, nil
+	}
+	id, err := r.w.Commit(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	report.ID, s.ID = id, id
+	return report, nil
+}
+
+func (r *run) unchanged() bool {
+	return len(r.o.PreviousContent) > 0 && r.o.PreviousDepth == r.root.depth &&
+		slices.Equal(r.o.PreviousContent, r.root.content)
+}

@@ -1,0 +1,109 @@
+package archive
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"cairn/chunk"
+	"cairn/chunk/seal"
+	"cairn/pack"
+)
+
+// publish writes the columns that are stored but not named yet into an index pack and then into the local index.
+// Only after that may the pending set forget them.
+func (w *Writer) publish(ctx context.Context) error {
+	w.publishing.Lock()
+	defer w.publishing.Unlock()
+	w.mu.Lock()
+	columns := w.ready
+	w.ready, w.blobs, w.lastPub = nil, 0, time.Now()
+	w.mu.Unlock()
+	if len(columns) == 0 {
+		return nil
+	}
+	if err := w.putSegments(ctx, columns); err != nil {
+		w.mu.Lock()
+		w.ready = append(w.ready, columns...)
+		w.mu.Unlock()
+		return fmt.Errorf("publish index: %w", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range columns {
+		for _, e := range c.Entries {
+			delete(w.pending, blobKey{c.Kind, e.ID})
+		}
+	}
+	w.journal.published(columns)
+	return nil
+}
+
+// putSegments stores the columns in index packs of at most publishBlobs entries (one column may have more).
+func (w *Writer) putSegments(ctx context.Context, columns []pack.Column) error {
+	for len(columns) > 0 {
+		n, blobs := 0, 0
+		for n < len(columns) && (n == 0 || blobs+len(columns[n].Entries) <= publishBlobs) {
+			blobs += len(columns[n].Entries)
+			n++
+		}
+		if err := w.putSegment(ctx, columns[:n]); err != nil {
+			return err
+		}
+		columns = columns[n:]
+	}
+	return nil
+}
+
+// putSegment makes one index pack: the columns are dealt to k segments of about equal size, one for each data column.
+func (w *Writer) putSegment(ctx context.Context, columns []pack.Column) error {
+	p := pack.NewWriter(w.a.keys, w.session, chunk.Index, w.a.geom, 0)
+	session := w.a.keys.IndexSession(w.session.ID())
+	for _, share := range deal(columns, w.a.geom.K) {
+		plain, err := pack.EncodeSegment(share)
+		if err != nil {
+			return err
+		}
+		id := chunk.Sum(plain)
+		sealed, compression, err := session.Seal(nil, chunk.Index, id, plain)
+		if err != nil {
+			return err
+		}
+		b := seal.Sealed{ID: id, Type: chunk.Index, Compression: compression, Plain: uint32(len(plain)), Session: w.session.ID()}
+		if _, err := p.Add(b, sealed, nil); err != nil {
+			return err
+		}
+	}
+	id, err := w.putIndexPack(ctx, p)
+	if err != nil {
+		return err
+	}
+	return w.idx.Apply(id, columns)
+}
+
+func (w *Writer) putIndexPack(ctx context.Context, p *pack.Writer) (pack.ID, error) {
+	columns, err := w.put(ctx, p)
+	if err != nil {
+		return pack.ID{}, err
+	}
+	return columns[0].Pack, nil
+}
+
+// deal spreads columns over at most k shares, the largest first to the smallest share.
+func deal(columns []pack.Column, k int) [][]pack.Column {
+	sorted := slices.Clone(columns)
+	slices.SortFunc(sorted, func(a, b pack.Column) int { return cmp.Compare(len(b.Entries), len(a.Entries)) })
+	shares := make([][]pack.Column, k)
+	sizes := make([]int, k)
+	for _, c := range sorted {
+		least := slices.Index(sizes, slices.Min(sizes))
+		shares[least] = append(shares[least], c)
+		sizes[least] += len(c.Entries) + 1
+	}
+	return slices.DeleteFunc(shares, func(s []pack.Column) bool { return len(s) == 0 })
+}
+
+func pick(packs []*pack.Writer) *pack.Writer { return packs[rand.IntN(len(packs))] }

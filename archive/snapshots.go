@@ -1,0 +1,189 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"cairn/chunk"
+	"cairn/remote"
+	"cairn/snapshot"
+)
+
+const (
+	snapshotPrefix = "snapshots/"
+	markSuffix     = ".ok"
+	maxSnapshot    = 64 << 20
+	snapshotReads  = 8
+)
+
+// SnapshotError is a snapshot that is listed but cannot be read or trusted.
+type SnapshotError struct {
+	ID  chunk.ID
+	Err error
+}
+
+func (e *SnapshotError) Error() string { return fmt.Sprintf("snapshot %s: %v", e.ID.Short(), e.Err) }
+func (e *SnapshotError) Unwrap() error { return e.Err }
+
+// SnapshotIDs lists the snapshots by name: for each, whether it carries the mark that it was validated.
+func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
+	ids := map[chunk.ID]bool{}
+	marks := map[chunk.ID]bool{}
+	for info, err := range a.set.List(ctx, snapshotPrefix) {
+		if err != nil {
+			return nil, fmt.Errorf("list snapshots: %w", err)
+		}
+		name, marked := strings.CutSuffix(strings.TrimPrefix(info.Name, snapshotPrefix), markSuffix)
+		id, err := chunk.ParseID(name)
+		if err != nil {
+			continue // not ours; docs/format.md §1
+		}
+		if marked {
+			marks[id] = true
+		} else {
+			ids[id] = false
+		}
+	}
+	for id := range ids {
+		ids[id] = marks[id]
+	}
+	return ids, nil
+}
+
+// Snapshots reads all snapshots, the oldest first. Those that cannot be read or trusted are in damaged; they do not
+// keep the others from being listed.
+func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, damaged []*SnapshotError, err error) {
+	if a.keys == nil {
+		return nil, nil, ErrNoKey
+	}
+	ids, err := a.SnapshotIDs(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var mu sync.Mutex
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(snapshotReads)
+	for id, marked := range ids {
+		group.Go(func() error {
+			s, err := a.Snapshot(groupCtx, id)
+			if groupCtx.Err() != nil {
+				return groupCtx.Err()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				damaged = append(damaged, &SnapshotError{id, err})
+				return nil
+			}
+			s.Incomplete = !marked
+			list = append(list, s)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, nil, err
+	}
+	snapshot.SortByTime(list)
+	return list, damaged, nil
+}
+
+// Snapshot reads one snapshot from the first member whose copy proves itself.
+func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot, error) {
+	object, err := a.set.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error {
+		if chunk.Sum(data) != id {
+			return errors.New("content does not match its name")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	plain, signer, err := a.keys.DecodeSnapshot(object)
+	if err != nil {
+		return nil, err
+	}
+	s, err := snapshot.DecodeSnapshot(plain)
+	if err != nil {
+		return nil, err
+	}
+	s.ID, s.Signer = id, signer
+	return s, nil
+}
+
+// Commit ends a session with a snapshot: everything that it names is stored and published first. Only when Commit
+// returns without an error may success be reported.
+func (w *Writer) Commit(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error) {
+	if err := w.Flush(ctx); err != nil {
+		return chunk.ID{}, err
+	}
+	w.mu.Lock()
+	for id := range w.short {
+		s.Degraded = append(s.Degraded, id)
+	}
+	w.mu.Unlock()
+	id, err := w.publishSnapshot(ctx, s)
+	if err != nil {
+		return id, err
+	}
+	return id, w.journal.close(true)
+}
+
+// publishSnapshot puts the snapshot on every reachable member and then its mark.
+func (w *Writer) publishSnapshot(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error) {
+	plain, err := s.Encode()
+	if err != nil {
+		return chunk.ID{}, err
+	}
+	object, err := w.a.keys.EncodeSnapshot(w.session, plain)
+	if err != nil {
+		return chunk.ID{}, err
+	}
+	if len(object) > maxSnapshot {
+		return chunk.ID{}, fmt.Errorf("snapshot of %d bytes is longer than %d", len(object), maxSnapshot)
+	}
+	id := chunk.Sum(object)
+	if err := w.a.set.Put(ctx, snapshotPrefix+id.String(), object); err != nil {
+		return id, fmt.Errorf("publish snapshot: %w", err)
+	}
+	if err := w.a.set.Put(ctx, snapshotPrefix+id.String()+markSuffix, w.a.keys.EncodeMark(id)); err != nil {
+		return id, fmt.Errorf("mark snapshot %s: %w", id.Short(), err)
+	}
+	s.ID = id
+	return id, nil
+}
+
+// Replace publishes a changed copy of a snapshot (other tags, say) and then removes the old one. It needs a key that can
+// read. The copy remembers which snapshot it replaces.
+func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) (chunk.ID, error) {
+	session, err := a.keys.NewSession()
+	if err != nil {
+		return chunk.ID{}, err
+	}
+	changed.Original = old.ID
+	if !old.Original.IsZero() {
+		changed.Original = old.Original
+	}
+	w := &Writer{a: a, session: session}
+	id, err := w.publishSnapshot(ctx, changed)
+	if err != nil || id == old.ID {
+		return id, err
+	}
+	return id, a.RemoveSnapshot(ctx, old.ID)
+}
+
+// RemoveSnapshot removes a snapshot and its mark from every member. Its blobs stay until they are pruned.
+func (a *Archive) RemoveSnapshot(ctx context.Context, id chunk.ID) error {
+	name := snapshotPrefix + id.String()
+	if err := a.set.Delete(ctx, name+markSuffix); err != nil {
+		return remote.WithHint(fmt.Errorf("remove mark of snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
+	}
+	if err := a.set.Delete(ctx, name); err != nil {
+		return remote.WithHint(fmt.Errorf("remove snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
+	}
+	return nil
+}

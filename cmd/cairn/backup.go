@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"cairn/archive"
+	"cairn/archive/backup"
+	"cairn/chunk"
+	"cairn/index"
+	"cairn/snapshot"
+)
+
+func backupCommand(e *env) *cli.Command {
+	return command(e, &cli.Command{
+		Name:      "backup",
+		Usage:     "back up files, a stream or a command's output",
+		ArgsUsage: "[PATH… | --stdin NAME | --command NAME -- CMD…]",
+		Description: `Makes a snapshot of the paths. Only what changed since the last backup is read, and only what
+the archive does not have yet is stored. What cannot be read is listed, kept in mind in the snapshot,
+and gives exit code 3; everything else is stored all the same.
+
+With nothing configured, the first backup makes an archive in your data directory and a key for it.
+
+An interrupted backup is resumed by running it again: what had reached the archive is not uploaded twice.
+
+Patterns have gitignore syntax: "*.o" matches anywhere, "/srv/cache" the absolute path, "!keep.o" takes
+back an earlier match, "dir/" matches directories only.
+
+Examples:
+  cairn backup ~/documents /etc
+  cairn backup / --one-file-system --exclude '*.tmp' --exclude-caches
+  cairn backup --command db.sql -- pg_dump mydb
+  mysqldump --all-databases | cairn backup --stdin all.sql`,
+		Flags:  backupFlags(),
+		Action: func(c *cli.Context) error { return e.runBackup(c) },
+	})
+}
+
+func backupFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "stdin", Usage: "back up standard input as a file called `NAME`"},
+		&cli.StringFlag{Name: "command", Usage: "back up the output of the command after -- as a file called `NAME`; its exit status decides whether there is a snapshot"},
+		&cli.StringSliceFlag{Name: "exclude", Aliases: []string{"e"}, Usage: "leave out what matches `PATTERN`"},
+		&cli.StringSliceFlag{Name: "exclude-file", Usage: "read patterns from `FILE`, one a line"},
+		&cli.StringFlag{Name: "exclude-larger-than", Usage: "leave out files larger than `SIZE` (500M, 2GiB)"},
+		&cli.StringSliceFlag{Name: "exclude-if-present", Usage: "leave out the content of directories that hold a file `NAME[:HEADER]`"},
+		&cli.BoolFlag{Name: "exclude-caches", Usage: "leave out the content of directories marked by a CACHEDIR.TAG"},
+		&cli.BoolFlag{Name: "one-file-system", Aliases: []string{"x"}, Usage: "do not enter other file systems"},
+		&cli.StringSliceFlag{Name: "tag", Usage: "give the snapshot a `TAG`"},
+		&cli.StringFlag{Name: "series", Usage: "continue the series `NAME` (default: host and paths)"},
+		&cli.StringFlag{Name: "host", Usage: "record `NAME` as the host"},
+		&cli.StringFlag{Name: "description", Usage: "describe the snapshot"},
+		&cli.BoolFlag{Name: "skip-if-unchanged", Usage: "make no snapshot when nothing changed"},
+		&cli.BoolFlag{Name: "force", Usage: "read all files again, also unchanged ones"},
+		&cli.BoolFlag{Name: "ignore-inode", Usage: "a changed inode number does not make a file changed (network file systems)"},
+		&cli.BoolFlag{Name: "ignore-ctime", Usage: "a changed ctime does not make a file changed"},
+		&cli.BoolFlag{Name: "with-atime", Usage: "record access times"},
+		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be stored and store nothing"},
+	}
+}
+
+func (e *env) runBackup(c *cli.Context) error {
+	p, err := e.where(c)
+	if err != nil {
+		return err
+	}
+	if c.NArg() == 0 && c.String("stdin") == "" && c.String("command") == "" {
+		return usage("backup: name the paths to back up, or --stdin NAME, or --command NAME -- CMD…")
+	}
+	o, err := e.backupOptions(c)
+	if err != nil {
+		return err
+	}
+	if p.isDefault && !exists(filepath.Join(p.members[0], "cairn.json")) {
+		if err := e.initDefault(c.Context, p); err != nil {
+			return err
+		}
+	}
+	a, err := e.openPlace(c, p)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return e.backup(c, a, o)
+}
+
+// backup runs one backup on an open archive.
+func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error {
+	ctx := c.Context
+	w, err := a.NewWriter(ctx)
+	if err != nil {
+		return err
+	}
+	o.Params = a.Chunker()
+	last := a.LastOf(o.Series)
+	if err := e.chain(ctx, a, &o, last); err != nil {
+		return err
+	}
+	if files := e.openFiles(c, a, o.Series); files != nil {
+		defer files.Close()
+		o.Cache = files
+	}
+	o.Progress = &backup.Progress{}
+	stop := e.watchBackup(ctx, o, last, c.String("stdin") == "" && c.String("command") == "")
+	defer stop()
+	var saver backup.Saver = w
+	if c.Bool("dry-run") {
+		saver = &dryWriter{w}
+		o.Cache = readOnly{o.Cache}
+	}
+	report, err := e.runSource(c, saver, o)
+	stop()
+	if err != nil {
+		return errors.Join(err, e.suspend(ctx, a, w))
+	}
+	if !c.Bool("dry-run") && !report.Unchanged {
+		if err := a.Remember(report.Snapshot, report.Files.Total(), report.Bytes); err != nil {
+			e.warn("%v (the next backup of this series cannot be chained to this one)", err)
+		}
+	}
+	return e.tellBackup(c, a, w, report)
+}
+
+// suspend stores and publishes what an interrupted backup had sealed, so that the next one need not.
+func (e *env) suspend(ctx context.Context, a *archive.Archive, w *archive.Writer) error {
+	if ctx.Err() != nil {
+		e.say("interrupted: keeping what was already read, for the next run")
+	}
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := w.Suspend(late); err != nil {
+		e.say("note: not all of it could be kept: %v", err)
+	}
+	return nil
+}
+
+// runSource reads the paths, standard input or a command's output.
+func (e *env) runSource(c *cli.Context, w backup.Saver, o backup.Options) (*backup.Report, error) {
+	switch {
+	case c.String("stdin") != "":
+		return backup.RunStream(c.Context, w, o, c.String("stdin"), e.stdin, nil)
+	case c.String("command") != "":
+		return backup.RunCommand(c.Context, w, o, c.String("command"), c.Args().Slice(), e.stderr)
+	}
+	return backup.Run(c.Context, w, o)
+}
+
+func (e *env) backupOptions(c *cli.Context) (backup.Options, error) {
+	o := backup.Options{
+		Paths: c.Args().Slice(), Tags: c.StringSlice("tag"), Description: c.String("description"),
+		Time: e.now(), Program: "cairn " + version(),
+		ExcludeIfPresent: c.StringSlice("exclude-if-present"), ExcludeCaches: c.Bool("exclude-caches"),
+		OneFileSystem: c.Bool("one-file-system"), WithAtime: c.Bool("with-atime"),
+		IgnoreInode: c.Bool("ignore-inode"), IgnoreCtime: c.Bool("ignore-ctime"),
+		Force: c.Bool("force"), SkipIfUnchanged: c.Bool("skip-if-unchanged"),
+		Host: first(c.String("host"), hostname()), User: username(),
+	}
+	stream := first(c.String("stdin"), c.String("command"))
+	switch {
+	case c.String("stdin") != "" && c.String("command") != "":
+		return o, usage("backup: --stdin and --command exclude each other")
+	case c.String("stdin") != "" && c.NArg() > 0:
+		return o, usage("backup: --stdin takes no paths, got %q", c.Args().First())
+	case c.String("command") != "" && c.NArg() == 0:
+		return o, usage("backup: --command NAME needs the command after --")
+	}
+	if stream == "" {
+		for i, p := range o.Paths {
+			abs, err := filepath.Abs(p)
+			if err != nil {
+				return o, err
+			}
+			o.Paths[i] = abs
+		}
+	}
+	o.Series = first(c.String("series"), defaultSeries(o.Host, stream, o.Paths))
+	if text := c.String("exclude-larger-than"); text != "" {
+		n, err := parseSize(text)
+		if err != nil {
+			return o, usage("backup: --exclude-larger-than: %w", err)
+		}
+		o.ExcludeLargerThan = n
+	}
+	var err error
+	o.Excludes, err = readPatterns(c.StringSlice("exclude"), c.StringSlice("exclude-file"))
+	o.Warn = func(path string, err error) { e.warn("%s: %v", printable(path), err) }
+	return o, err
+}
+
+// readPatterns compiles patterns from flags and files.
+func readPatterns(patterns, files []string) (*backup.Matcher, error) {
+	lines := patterns
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("pattern file: %w", err)
+		}
+		more, err := backup.ReadPatterns(f)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		lines = append(lines, more...)
+	}
+	m := new(backup.Matcher)
+	for _, line := range lines {
+		if err := m.Add(line, false); err != nil {
+			return nil, &exitError{exitUsage, err}
+		}
+	}
+	return m, nil
+}
+
+// defaultSeries names the chain of snapshots of the same things on the same host.
+func defaultSeries(host, stream string, paths []string) string {
+	if stream != "" {
+		return host + ":" + stream
+	}
+	return host + ":" + strings.Join(paths, ",")
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
+
+func username() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
+// chain finds the previous snapshot of the series: with a key that can read, in the archive; with a writer key, in
+// what this machine remembers.
+func (e *env) chain(ctx context.Context, a *archive.Archive, o *backup.Options, last *archive.Last) error {
+	if !a.Keys().CanRead() {
+		if last != nil {
+			o.PreviousID, o.PreviousContent, o.PreviousDepth = last.ID, last.Content, last.Depth
+		}
+		return nil
+	}
+	list, damaged, err := a.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range damaged {
+		e.warn("%v", d)
+	}
+	var previous *snapshot.Snapshot
+	for _, s := range list {
+		if s.Series == o.Series && !s.Incomplete {
+			previous = s
+		}
+	}
+	if previous == nil {
+		return nil
+	}
+	if last != nil && last.ID != previous.ID && previous.Start.Time().Before(last.Time) {
+		e.warn("the last backup of this series made here (%s) is gone from the archive: removed on purpose, or the archive was rolled back", last.ID.Short())
+	}
+	o.PreviousID, o.PreviousContent, o.PreviousDepth = previous.ID, previous.Content, previous.Depth
+	o.Parent = &backup.Parent{Content: previous.Content, Depth: previous.Depth, Start: previous.Start.Time(), Load: a.LoadTree}
+	return nil
+}
+
+// openFiles opens the stat cache of the series. Without it everything is compared with the parent snapshot or read.
+func (e *env) openFiles(c *cli.Context, a *archive.Archive, series string) *index.Files {
+	base := under(e.cacheBase(c), a.ID())
+	if base == "" {
+		return nil
+	}
+	dir := filepath.Join(base, "files", chunk.Sum([]byte(series)).String()[:32])
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return nil
+	}
+	files, err := index.OpenFiles(dir, index.Options{})
+	if err != nil {
+		e.say("note: no stat cache (%v): unchanged files are recognised by the last snapshot, or read again", err)
+		return nil
+	}
+	return files
+}
+
+// watchBackup shows progress. The totals come from the last run of the series, which costs nothing; a first run on a
+// terminal counts beside the backup.
+func (e *env) watchBackup(ctx context.Context, o backup.Options, last *archive.Last, paths bool) (stop func()) {
+	p := o.Progress
+	counting, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	if last == nil && paths && e.terminal && !e.quiet && !e.json {
+		wg.Go(func() { _ = backup.Count(counting, o) }) // without totals there is no ETA, and that is all
+	}
+	hide := e.watch(func() tick {
+		t := tick{verb: "backup", files: uint64(p.Files.Load()), bytes: uint64(p.Bytes.Load()), errors: uint64(p.Errors.Load()), current: p.Current()}
+		t.totalFiles, t.totalBytes = uint64(p.CountedFiles.Load()), uint64(p.CountedBytes.Load())
+		t.totalsKnown = t.totalFiles > 0
+		if last != nil {
+			t.totalFiles, t.totalBytes, t.totalsKnown = last.Files, last.Bytes, true
+		}
+		return t
+	})
+	return func() { cancel(); wg.Wait(); hide() }
+}
+
+// parseSize reads 1000, 64K, 500M, 2GiB; K, M, G are powers of 1024 as everywhere in backup tools.
+func parseSize(text string) (uint64, error) {
+	t := strings.TrimSpace(text)
+	if len(t) > 0 && strings.ContainsRune("kKmMgGtTpP", rune(t[len(t)-1])) {
+		t += "iB"
+	}
+	n, err := humanize.ParseBytes(t)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a size such as 64K, 500M or 2G", text)
+	}
+	return n, nil
+}

@@ -1,0 +1,24 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+// commands lists all commands in the order of the help.
+func commands(e *env) []*cli.Command {
+	return []*cli.Command{
+		initCommand(e),
+		backupCommand(e),
+		snapshotsCommand(e),
+		restoreCommand(e),
+		lsCommand(e),
+		findCommand(e),
+		diffCommand(e),
+		dumpCommand(e),
+		statsCommand(e),
+		tagCommand(e),
+		checkCommand(e),
+		keyCommand(e),
+		indexCommand(e),
+		completionCommand(e),
+		versionCommand(e),
+	}
+}

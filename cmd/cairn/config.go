@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/urfave/cli/v2"
+)
+
+// An archive file is YAML that names the members, so that a long list need not be typed:
+//
+//	members:
+//	  - /mnt/a
+//	  - /mnt/b
+//	key_file: /etc/cairn/key
+//
+// Relative paths in it are relative to the file.
+type archiveFile struct {
+	Members         []string `yaml:"members"`
+	KeyFile         string   `yaml:"key_file"`
+	PasswordFile    string   `yaml:"password_file"`
+	PasswordCommand string   `yaml:"password_command"`
+}
+
+// place says which archive is meant and how it may be opened.
+type place struct {
+	members   []string
+	file      archiveFile // when the archive was named by a file
+	isDefault bool        // nothing was configured: the user's own archive
+}
+
+// where finds out which archive a command is about: flag, environment, or the default one.
+func (e *env) where(c *cli.Context) (*place, error) {
+	named := values(c, "archive")
+	if len(named) == 0 {
+		named = strings.FieldsFunc(e.getenv("CAIRN_ARCHIVE"), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
+	}
+	if len(named) == 0 {
+		data, err := e.dataDir()
+		if err != nil {
+			return nil, err
+		}
+		return &place{members: []string{filepath.Join(data, "archive")}, isDefault: true}, nil
+	}
+	if len(named) == 1 && !strings.Contains(named[0], "://") {
+		if info, err := os.Stat(named[0]); err == nil && info.Mode().IsRegular() {
+			return readArchiveFile(named[0])
+		}
+	}
+	return &place{members: named}, nil
+}
+
+func readArchiveFile(name string) (*place, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{}
+	if err := yaml.UnmarshalWithOptions(data, &p.file, yaml.Strict()); err != nil {
+		return nil, hint(fmt.Errorf("archive file %s: %s", name, yaml.FormatError(err, false, true)), "it needs a list `members:`; known keys are members, key_file, password_file, password_command")
+	}
+	if len(p.file.Members) == 0 {
+		return nil, fmt.Errorf("archive file %s names no members", name)
+	}
+	dir := filepath.Dir(name)
+	for _, m := range p.file.Members {
+		p.members = append(p.members, relativeTo(dir, m))
+	}
+	p.file.KeyFile = relativeTo(dir, p.file.KeyFile)
+	p.file.PasswordFile = relativeTo(dir, p.file.PasswordFile)
+	return p, nil
+}
+
+func relativeTo(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) || strings.Contains(path, "://") {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// defaultKeyFile is where the key of the default archive is kept.
+func (e *env) defaultKeyFile() (string, error) {
+	dir, err := e.configDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "key"), nil
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// env is what a command sees of the world, so that tests can give it another one.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	now            func() time.Time
+	terminal       bool // stderr is a terminal: progress may redraw its line
+
+	quiet bool
+	json  bool
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// say writes a line for people to stderr; with --json or --quiet it is not wanted.
+func (e *env) say(format string, args ...any) {
+	if !e.quiet && !e.json {
+		fmt.Fprintf(e.stderr, format+"\n", args...)
+	}
+}
+
+// warn writes a warning to stderr, always: warnings are not noise.
+func (e *env) warn(format string, args ...any) {
+	fmt.Fprintf(e.stderr, "warning: "+format+"\n", args...)
+}
+
+// print writes a line of the command's result to stdout.
+func (e *env) print(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
+
+// printJSON writes one value as one line of JSON to stdout.
+func (e *env) printJSON(v any) error {
+	enc := json.NewEncoder(e.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// The three places of the XDG base directory specification that cairn uses.
+
+func (e *env) dataDir() (string, error)   { return e.xdg("XDG_DATA_HOME", ".local/share") }
+func (e *env) configDir() (string, error) { return e.xdg("XDG_CONFIG_HOME", ".config") }
+func (e *env) cacheDir() (string, error) {
+	if dir := e.getenv("CAIRN_CACHE_DIR"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	return e.xdg("XDG_CACHE_HOME", ".cache")
+}
+
+func (e *env) xdg(variable, below string) (string, error) {
+	if dir := e.getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "cairn"), nil
+	}
+	home := e.getenv("HOME")
+	if home == "" {
+		return "", hint(errors.New("neither HOME nor "+variable+" is set"), "set HOME, or name places with CAIRN_ARCHIVE and CAIRN_CACHE_DIR")
+	}
+	return filepath.Join(home, below, "cairn"), nil
+}

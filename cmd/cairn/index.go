@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"cairn/archive"
+	"cairn/chunk/seal"
+)
+
+func indexCommand(e *env) *cli.Command {
+	return &cli.Command{
+		Name: "index", Usage: "rebuild or drop the index",
+		Subcommands: []*cli.Command{
+			command(e, &cli.Command{
+				Name: "rebuild", Usage: "make the index anew from the archive",
+				Description: `Reads all index segments again, then looks for packs that no readable segment names, reads their
+directories and publishes them: it repairs the index of the archive as well as the local one.`,
+				Action: func(c *cli.Context) error { return e.runIndexRebuild(c) },
+			}),
+			command(e, &cli.Command{
+				Name: "drop", Usage: "delete the local index and caches of the archive",
+				Description: `Deletes this machine's index, stat caches and journals. Nothing is lost: the next command reads the index
+again, and the next backup compares files with the last snapshot, or reads them.`,
+				Action: func(c *cli.Context) error { return e.runIndexDrop(c) },
+			}),
+		},
+	}
+}
+
+func (e *env) runIndexRebuild(c *cli.Context) error {
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		r, err := a.RebuildIndex(ctx)
+		if err != nil {
+			return err
+		}
+		for _, d := range r.Damaged {
+			e.warn("%v", d)
+		}
+		if e.json {
+			if err := e.printJSON(map[string]any{"type": "index_rebuild", "segments": r.Segments, "packs_without_segment": r.Packs, "blobs_found": r.Blobs,
+				"columns_published": r.Published, "damaged": len(r.Damaged)}); err != nil {
+				return err
+			}
+		} else {
+			e.print("%s read; %s had none and gave %s", plural(uint64(r.Segments), "segment", "segments"), plural(uint64(r.Packs), "pack", "packs"), plural(uint64(r.Blobs), "blob", "blobs"))
+		}
+		if len(r.Damaged) > 0 {
+			return &exitError{exitDamage, hint(errors.New("not everything could be read"), "`cairn check --read-data` tells which files that affects")}
+		}
+		return nil
+	})
+}
+
+func (e *env) runIndexDrop(c *cli.Context) error {
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	p, err := e.where(c)
+	if err != nil {
+		return err
+	}
+	members, err := openMembers(p.members)
+	if err != nil {
+		return err
+	}
+	a, err := archive.Open(c.Context, members, archive.Options{}) // needs no key
+	if err != nil {
+		return err
+	}
+	dir := under(e.cacheBase(c), a.ID())
+	if dir == "" {
+		return errors.New("there is no cache directory")
+	}
+	if err := e.dropCache(dir, a.ID()); err != nil {
+		return err
+	}
+	if e.json {
+		return e.printJSON(map[string]any{"type": "index_drop", "dir": dir})
+	}
+	e.print("dropped %s", dir)
+	return nil
+}
+
+// dropCache removes an archive's cache directory, and only one that is named after the archive.
+func (e *env) dropCache(dir string, id seal.ArchiveID) error {
+	if filepath.Base(dir) != id.String() {
+		return errors.New("not a cache directory of this archive: " + dir)
+	}
+	return os.RemoveAll(dir)
+}

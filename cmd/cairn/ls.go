@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"cairn/archive"
+	"cairn/archive/backup"
+	"cairn/snapshot"
+)
+
+func lsCommand(e *env) *cli.Command {
+	return command(e, &cli.Command{
+		Name: "ls", Usage: "list what is in a snapshot", ArgsUsage: "SNAPSHOT[:PATH]",
+		Description: `Lists a directory of a snapshot, with --recursive everything below it.
+
+Examples:
+  cairn ls latest
+  cairn ls latest:/etc --long
+  cairn ls 4f3a91c2 --recursive --json`,
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show mode, owner, size and time"},
+			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "list everything below"},
+		}, selectFlags()...),
+		Action: func(c *cli.Context) error { return e.runLs(c) },
+	})
+}
+
+func (e *env) runLs(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usage("ls: name one snapshot, got %d arguments", c.NArg())
+	}
+	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		s, path, err := e.selectSnapshot(c, a, c.Args().First())
+		if err != nil {
+			return err
+		}
+		n, err := snapshot.Find(ctx, a.LoadTree, s.Content, s.Depth, path)
+		if err != nil {
+			return err
+		}
+		show := func(path string, n *snapshot.Node) error { return e.printNode(path, n, c.Bool("long")) }
+		if n.Type != snapshot.Dir {
+			return show(cleanSlash(path), n)
+		}
+		if c.Bool("recursive") {
+			return snapshot.Walk(ctx, a.LoadTree, n.Content, n.Depth, func(below string, n *snapshot.Node) error {
+				return show(joinPath(path, below), n)
+			})
+		}
+		for n, err := range snapshot.Nodes(ctx, a.LoadTree, n.Content, n.Depth) {
+			if err != nil {
+				return err
+			}
+			if err := show(joinPath(path, n.Name), n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e *env) printNode(path string, n *snapshot.Node, long bool) error {
+	if e.json {
+		return e.printJSON(nodeJSON(path, n))
+	}
+	name := printable(path)
+	if n.Type == snapshot.Dir {
+		name += "/"
+	}
+	if !long {
+		e.print("%s", name)
+		return nil
+	}
+	if n.Type == snapshot.Symlink {
+		name += " -> " + printable(n.Target)
+	}
+	if n.Error != "" {
+		name += "  [not stored whole: " + n.Error + "]"
+	}
+	e.print("%s %-8s %-8s %10s  %s  %s", fileMode(n), owner(n.User, n.UID), owner(n.Group, n.GID), sizeOf(n), n.Mtime.Time().Format("2006-01-02 15:04:05"), name)
+	return nil
+}
+
+func sizeOf(n *snapshot.Node) string {
+	switch {
+	case n.Type == snapshot.File:
+		return humanize.IBytes(n.Size)
+	case n.Device != nil:
+		return fmt.Sprintf("%d,%d", n.Device.Major, n.Device.Minor)
+	}
+	return "-"
+}
+
+func owner(name string, id uint32) string {
+	if name != "" {
+		return printable(name)
+	}
+	return fmt.Sprint(id)
+}
+
+// fileMode is the mode as ls prints it.
+func fileMode(n *snapshot.Node) fs.FileMode {
+	m := fs.FileMode(n.Mode & 0o777)
+	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if n.Mode&bit != 0 {
+			m |= flag
+		}
+	}
+	switch n.Type {
+	case snapshot.Dir:
+		m |= fs.ModeDir
+	case snapshot.Symlink:
+		m |= fs.ModeSymlink
+	case snapshot.Fifo:
+		m |= fs.ModeNamedPipe
+	case snapshot.Socket:
+		m |= fs.ModeSocket
+	case snapshot.CharDevice:
+		m |= fs.ModeDevice | fs.ModeCharDevice
+	case snapshot.BlockDevice:
+		m |= fs.ModeDevice
+	}
+	return m
+}
+
+func typeName(t snapshot.NodeType) string {
+	switch t {
+	case snapshot.File:
+		return "file"
+	case snapshot.Dir:
+		return "dir"
+	case snapshot.Symlink:
+		return "symlink"
+	case snapshot.Fifo:
+		return "fifo"
+	case snapshot.Socket:
+		return "socket"
+	case snapshot.CharDevice:
+		return "chardev"
+	case snapshot.BlockDevice:
+		return "blockdev"
+	}
+	return "unknown"
+}
+
+func nodeJSON(path string, n *snapshot.Node) map[string]any {
+	m := map[string]any{
+		"type": "node", "path": path, "kind": typeName(n.Type), "mode": fmt.Sprintf("%04o", n.Mode), "uid": n.UID, "gid": n.GID,
+		"user": n.User, "group": n.Group, "mtime": n.Mtime.Time().UTC().Format(time.RFC3339Nano),
+	}
+	if n.Type == snapshot.File {
+		m["size"] = n.Size
+	}
+	if n.Type == snapshot.Symlink {
+		m["target"] = n.Target
+	}
+	if n.Link != nil {
+		m["inode"] = n.Link.Inode
+	}
+	if n.Error != "" {
+		m["error"] = n.Error
+	}
+	return m
+}
+
+func cleanSlash(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
+// joinPath joins a directory's path and one below it, neither of which is cleaned further: names are raw bytes.
+func joinPath(dir, below string) string {
+	for len(dir) > 0 && dir[len(dir)-1] == '/' {
+		dir = dir[:len(dir)-1]
+	}
+	for len(below) > 0 && below[0] == '/' {
+		below = below[1:]
+	}
+	return dir + "/" + below
+}
+
+func findCommand(e *env) *cli.Command {
+	return command(e, &cli.Command{
+		Name: "find", Usage: "find files in snapshots", ArgsUsage: "PATTERN…",
+		Description: `Looks for names in all snapshots, or in those that the flags choose. Patterns have gitignore syntax:
+"*.conf" matches at any depth, "/etc/*.conf" the absolute path.
+
+Examples:
+  cairn find '*.conf'
+  cairn find --snapshot latest '/home/anna/**/thesis*'
+  cairn find --newest report.odt`,
+		Flags: append([]cli.Flag{
+			&cli.StringSliceFlag{Name: "snapshot", Aliases: []string{"s"}, Usage: "look in `SNAPSHOT` only"},
+			&cli.BoolFlag{Name: "newest", Usage: "stop at the newest snapshot that has a match"},
+			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show mode, owner, size and time"},
+		}, selectFlags()...),
+		Action: func(c *cli.Context) error { return e.runFind(c) },
+	})
+}
+
+func (e *env) runFind(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usage("find: give a pattern")
+	}
+	m, err := readPatterns(c.Args().Slice(), nil)
+	if err != nil {
+		return err
+	}
+	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		list, _, err := e.listSnapshots(c, a)
+		if err != nil {
+			return err
+		}
+		if specs := c.StringSlice("snapshot"); len(specs) > 0 {
+			var chosen []*snapshot.Snapshot
+			for _, spec := range specs {
+				s, _, err := snapshot.Select(list, spec, e.now())
+				if err != nil {
+					return err
+				}
+				chosen = append(chosen, s)
+			}
+			list = chosen
+		}
+		total := 0
+		for i := len(list) - 1; i >= 0; i-- { // the newest first
+			n, err := e.findIn(ctx, a, list[i], m, c.Bool("long"))
+			if err != nil {
+				return err
+			}
+			if total += n; n > 0 && c.Bool("newest") {
+				break
+			}
+		}
+		if total == 0 {
+			return &exitError{exitFailed, errors.New("nothing matches")}
+		}
+		return nil
+	})
+}
+
+func (e *env) findIn(ctx context.Context, a *archive.Archive, s *snapshot.Snapshot, m *backup.Matcher, long bool) (found int, err error) {
+	err = snapshot.Walk(ctx, a.LoadTree, s.Content, s.Depth, func(path string, n *snapshot.Node) error {
+		path = joinPath("", path)
+		if !m.Match(path, n.Type == snapshot.Dir) {
+			return nil
+		}
+		if found++; found == 1 && !e.json {
+			e.print("%s  %s  %s", s.ID.Short(), s.Start.Time().Format("2006-01-02 15:04:05"), printable(s.Series))
+		}
+		if e.json {
+			j := nodeJSON(path, n)
+			j["snapshot"] = s.ID.String()
+			return e.printJSON(j)
+		}
+		return e.printNode(path, n, long)
+	})
+	return found, err
+}

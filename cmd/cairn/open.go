@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"cairn/archive"
+	"cairn/chunk/seal"
+	"cairn/index"
+	"cairn/remote"
+	"cairn/remote/local"
+	"cairn/remote/retry"
+)
+
+// openMembers makes a store of each member address. One that cannot be opened is a missing member, which the archive
+// may be able to do without, unless its address makes no sense.
+func openMembers(urls []string) ([]archive.Member, error) {
+	var members []archive.Member
+	for _, raw := range urls {
+		u, err := remote.ParseURL(raw)
+		if err != nil {
+			return nil, &exitError{exitUsage, err}
+		}
+		m := archive.Member{URL: raw}
+		if u.Scheme != "file" {
+			return nil, usage("member %s: this build of cairn knows directories only", raw)
+		}
+		store, err := local.Open(u.Path)
+		if err != nil {
+			m.Err = err
+		} else {
+			m.Store = retry.New(store, retry.Options{})
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// open opens the archive with its keys. Missing members are warned about.
+func (e *env) open(c *cli.Context) (*archive.Archive, error) {
+	p, err := e.where(c)
+	if err != nil {
+		return nil, err
+	}
+	return e.openPlace(c, p)
+}
+
+func (e *env) openPlace(c *cli.Context, p *place) (*archive.Archive, error) {
+	creds, err := e.credentials(c, p)
+	if err != nil {
+		return nil, err
+	}
+	return e.openWith(c, p, creds)
+}
+
+func (e *env) openWith(c *cli.Context, p *place, creds []seal.Credential) (*archive.Archive, error) {
+	members, err := openMembers(p.members)
+	if err != nil {
+		return nil, err
+	}
+	a, err := archive.Open(c.Context, members, e.options(c, creds))
+	if err != nil {
+		return nil, err
+	}
+	e.warnMissing(a)
+	return a, nil
+}
+
+func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
+	base := e.cacheBase(c)
+	return archive.Options{
+		Credentials: creds,
+		OpenIndex:   func(id seal.ArchiveID) (archive.Index, error) { return e.openIndex(base, id) },
+		Dir:         func(id seal.ArchiveID) string { return under(base, id) },
+		Notice:      func(text string) { e.say("note: %s", text) },
+	}
+}
+
+// cacheBase is the directory of all archives' caches, or "" when there is no place for one.
+func (e *env) cacheBase(c *cli.Context) string {
+	if dir := value(c, "cache-dir"); dir != "" {
+		abs, err := filepath.Abs(dir)
+		if err == nil {
+			return abs
+		}
+	}
+	dir, err := e.cacheDir()
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+func under(base string, id seal.ArchiveID) string {
+	if base == "" {
+		return ""
+	}
+	return filepath.Join(base, id.String())
+}
+
+// openIndex opens the Badger index, or on a machine where no cache can be written, one in memory.
+func (e *env) openIndex(base string, id seal.ArchiveID) (archive.Index, error) {
+	if base == "" {
+		e.warn("no cache directory (HOME is not set): the index is read anew by each command")
+		return index.NewMap(), nil
+	}
+	dir := filepath.Join(base, id.String(), "index")
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		e.warn("no cache (%v): the index is read anew by each command", err)
+		return index.NewMap(), nil
+	}
+	idx, err := index.Open(dir, index.Options{Notice: func(text string) { e.say("note: %s", text) }})
+	if err != nil {
+		e.warn("no cache (%v): the index is read anew by each command", err)
+		return index.NewMap(), nil
+	}
+	return idx, nil
+}
+
+func (e *env) warnMissing(a *archive.Archive) {
+	missing := a.Missing()
+	if len(missing) == 0 {
+		return
+	}
+	left := a.Geometry().N() - len(missing)
+	e.warn("%d of %d members are missing; %d are needed:", len(missing), a.Geometry().N(), a.Geometry().K)
+	for _, m := range missing {
+		fmt.Fprintf(e.stderr, "  %s\n", m)
+	}
+	if left < a.Geometry().K {
+		e.warn("files cannot be read until %d more are back", a.Geometry().K-left)
+	}
+}
+
+// withArchive opens the archive, runs fn and closes it.
+func (e *env) withArchive(c *cli.Context, fn func(ctx context.Context, a *archive.Archive) error) (err error) {
+	a, err := e.open(c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := a.Close(); err == nil && closeErr != nil {
+			err = nil // a cache that does not close cleanly is rebuilt; what was asked for is done
+		}
+	}()
+	return fn(c.Context, a)
+}
+
+var _ archive.Index = (*index.Map)(nil)
+var _ archive.Index = (*index.Index)(nil)

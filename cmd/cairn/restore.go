@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"cairn/archive"
+	"cairn/archive/restore"
+	"cairn/snapshot"
+)
+
+func restoreCommand(e *env) *cli.Command {
+	return command(e, &cli.Command{
+		Name:      "restore",
+		Usage:     "bring files back",
+		ArgsUsage: "SNAPSHOT[:PATH] --to DIR",
+		Description: `Restores a snapshot below DIR: what was backed up as /srv/a comes to DIR/srv/a. With :PATH only
+that is restored, and a directory's content is put into DIR itself. Every byte is verified on the way. Nothing
+outside DIR is ever written.
+
+What is in DIR already is kept: files that are as recorded are left alone, others are listed as conflicts,
+unless --in-place brings them to the recorded state, writing only what differs. With --delete it also
+removes what the snapshot does not have.
+
+SNAPSHOT is an id or a unique beginning of one, "latest", "latest~2", or "series@2026-11-20T03:00" (the
+last one at or before that time). With --at TIME it is the last one at or before TIME.
+
+Owners, devices and some attributes need root: what cannot be set is a warning at the end.
+
+Examples:
+  cairn restore latest --to /tmp/back
+  cairn restore latest:/srv/www --to /srv/www --in-place --delete --dry-run
+  cairn restore 4f3a91c2 --to /mnt --include '/home/anna/**'`,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "to", Aliases: []string{"t"}, Usage: "restore below `DIR`"},
+			&cli.StringFlag{Name: "at", Usage: "take the last snapshot at or before `TIME`"},
+			&cli.StringSliceFlag{Name: "include", Aliases: []string{"i"}, Usage: "restore only what matches `PATTERN`"},
+			&cli.StringSliceFlag{Name: "exclude", Aliases: []string{"e"}, Usage: "do not restore what matches `PATTERN`"},
+			&cli.StringSliceFlag{Name: "include-file", Usage: "read include patterns from `FILE`"},
+			&cli.StringSliceFlag{Name: "exclude-file", Usage: "read exclude patterns from `FILE`"},
+			&cli.BoolFlag{Name: "in-place", Usage: "bring existing files to the recorded state, writing only what differs"},
+			&cli.BoolFlag{Name: "delete", Usage: "with --in-place: remove what the snapshot does not have"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done and do nothing"},
+			&cli.BoolFlag{Name: "sparse", Usage: "make holes of long runs of zeros"},
+			&cli.BoolFlag{Name: "verify", Usage: "read back what was written"},
+			&cli.BoolFlag{Name: "no-owner", Usage: "do not set owners"},
+			&cli.BoolFlag{Name: "no-xattrs", Usage: "do not set extended attributes and ACLs"},
+			&cli.BoolFlag{Name: "owner-names", Usage: "look owners up by name instead of number"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "name each file that is changed"},
+		}, selectFlags()...),
+		Action: func(c *cli.Context) error { return e.runRestore(c) },
+	})
+}
+
+func (e *env) runRestore(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usage("restore: name one snapshot, got %d arguments", c.NArg())
+	}
+	if c.String("to") == "" {
+		return usage("restore: say where with --to DIR")
+	}
+	if c.Bool("delete") && !c.Bool("in-place") {
+		return usage("restore: --delete needs --in-place")
+	}
+	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		s, path, err := e.selectSnapshot(c, a, c.Args().First())
+		if err != nil {
+			return err
+		}
+		return e.restore(c, a, s, path)
+	})
+}
+
+// selectSnapshot finds the snapshot (and path in it) that a command's argument names.
+func (e *env) selectSnapshot(c *cli.Context, a *archive.Archive, spec string) (*snapshot.Snapshot, string, error) {
+	list, damaged, err := a.Snapshots(c.Context)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, d := range damaged {
+		e.warn("%v", d)
+	}
+	list = snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}.Apply(list)
+	if at := c.String("at"); at != "" {
+		t, err := snapshot.ParseTime(at, e.now())
+		if err != nil {
+			return nil, "", &exitError{exitUsage, err}
+		}
+		list = slices.DeleteFunc(list, func(s *snapshot.Snapshot) bool { return s.Start.Time().After(t) })
+	}
+	s, path, err := snapshot.Select(list, spec, e.now())
+	return s, path, err
+}
+
+func (e *env) restoreOptions(c *cli.Context, s *snapshot.Snapshot, path string) (restore.Options, error) {
+	o := restore.Options{
+		Target: c.String("to"), Path: path, Roots: s.Paths,
+		InPlace: c.Bool("in-place"), Delete: c.Bool("delete"), DryRun: c.Bool("dry-run"), Sparse: c.Bool("sparse"),
+		Verify: c.Bool("verify"), NoOwner: c.Bool("no-owner"), NoXattrs: c.Bool("no-xattrs"), OwnerNames: c.Bool("owner-names"),
+		Progress: &restore.Progress{},
+	}
+	for _, r := range s.Errors {
+		o.Unread = append(o.Unread, r.Path)
+	}
+	include, err := readPatterns(c.StringSlice("include"), c.StringSlice("include-file"))
+	if err != nil {
+		return o, err
+	}
+	exclude, err := readPatterns(c.StringSlice("exclude"), c.StringSlice("exclude-file"))
+	if err != nil {
+		return o, err
+	}
+	if len(include.Patterns()) > 0 {
+		o.Includes = include
+	}
+	if len(exclude.Patterns()) > 0 {
+		o.Excludes = exclude
+	}
+	if c.Bool("dry-run") || c.Bool("verbose") {
+		o.Action = func(act restore.Action) { e.printAction(act) }
+	}
+	return o, nil
+}
+
+func (e *env) printAction(act restore.Action) {
+	if act.Kind == restore.Unchanged {
+		return
+	}
+	if e.json {
+		_ = e.printJSON(map[string]any{"type": "action", "action": act.Kind.String(), "path": act.Path, "dir": act.Dir, "size": act.Size})
+		return
+	}
+	e.print("%-9s %s", act.Kind, printable(act.Path))
+}
+
+func (e *env) restore(c *cli.Context, a *archive.Archive, s *snapshot.Snapshot, path string) error {
+	o, err := e.restoreOptions(c, s, path)
+	if err != nil {
+		return err
+	}
+	e.say("restoring snapshot %s of %s (%s)", s.ID.Short(), s.Series, s.Start.Time().Format("2006-01-02 15:04:05"))
+	start := time.Now()
+	stop := e.watch(func() tick {
+		p := o.Progress
+		t := tick{verb: "restore", files: p.FilesDone.Load(), bytes: p.BytesDone.Load(), current: p.Current()}
+		if path == "" || path == "/" {
+			t.totalFiles, t.totalBytes, t.totalsKnown = s.Stats[snapshot.StatFilesTotal]+s.Stats[snapshot.StatOther], s.Stats[snapshot.StatBytesTotal], true
+		}
+		return t
+	})
+	report, err := restore.Run(c.Context, a, restore.Root{Content: s.Content, Depth: s.Depth}, o)
+	stop()
+	if err != nil {
+		return err
+	}
+	return e.tellRestore(c, s, report, time.Since(start))
+}
+
+func (e *env) tellRestore(c *cli.Context, s *snapshot.Snapshot, r *restore.Report, took time.Duration) error {
+	for _, w := range r.Warnings {
+		e.warn("%s: %s, for example", w.Kind, plural(uint64(w.Count), "time", "times"))
+		for _, x := range w.Examples {
+			fmt.Fprintf(e.stderr, "  %s\n", printable(x))
+		}
+	}
+	for i, f := range r.Failures {
+		if i == 20 && !e.json {
+			fmt.Fprintf(e.stderr, "  … and %d more (--json lists them)\n", r.Failed-i)
+			break
+		}
+		fmt.Fprintf(e.stderr, "%s: %s: %v\n", f.Kind, printable(f.Path), f.Err)
+	}
+	switch {
+	case e.json:
+		if err := e.printJSON(restoreJSON(c, s, r, took)); err != nil {
+			return err
+		}
+	case c.Bool("dry-run"):
+		e.print("dry run: %d to create, %d to update, %d to touch up, %d to delete, %d as recorded", r.Created, r.Updated, r.MetaOnly, r.Deleted, r.Identical)
+	default:
+		e.print("restored %s files, %s dirs, %s others: %s written, %s found right, in %s", comma(uint64(r.Files+r.Links)), comma(uint64(r.Dirs)), comma(uint64(r.Others)),
+			humanize.IBytes(r.BytesWritten), humanize.IBytes(r.BytesUnchanged), took.Round(10*time.Millisecond))
+		if r.Deleted > 0 {
+			e.print("deleted %s", plural(uint64(r.Deleted), "entry", "entries"))
+		}
+	}
+	return restoreVerdict(r)
+}
+
+// restoreVerdict turns what failed into the exit code: damage of the archive weighs more than what is in the way here.
+func restoreVerdict(r *restore.Report) error {
+	switch {
+	case r.Damaged > 0:
+		return &exitError{exitDamage, hint(fmt.Errorf("%s could not be restored because the archive is damaged", plural(uint64(r.Damaged), "entry", "entries")),
+			"everything else is restored; `cairn check --read-data` tells which snapshots are affected, an older one may have these files")}
+	case r.Failed > 0:
+		err := fmt.Errorf("%s could not be restored", plural(uint64(r.Failed), "entry", "entries"))
+		if r.Conflicts > 0 {
+			return &exitError{exitPartial, hint(err, "something else is in the way: restore into an empty directory, or use --in-place")}
+		}
+		return &exitError{exitPartial, hint(err, "see the list above")}
+	}
+	return nil
+}
+
+func restoreJSON(c *cli.Context, s *snapshot.Snapshot, r *restore.Report, took time.Duration) map[string]any {
+	failures := make([]map[string]string, 0, len(r.Failures))
+	for _, f := range r.Failures {
+		failures = append(failures, map[string]string{"path": f.Path, "kind": f.Kind.String(), "message": f.Err.Error()})
+	}
+	warnings := map[string]int{}
+	for _, w := range r.Warnings {
+		warnings[string(w.Kind)] = w.Count
+	}
+	return map[string]any{
+		"type": "restore", "snapshot": s.ID.String(), "target": c.String("to"), "dry_run": c.Bool("dry-run"),
+		"files": r.Files, "dirs": r.Dirs, "links": r.Links, "others": r.Others,
+		"created": r.Created, "updated": r.Updated, "touched": r.MetaOnly, "unchanged": r.Identical, "deleted": r.Deleted,
+		"bytes_written": r.BytesWritten, "bytes_unchanged": r.BytesUnchanged,
+		"failed": r.Failed, "failures": failures, "warnings": warnings, "seconds": took.Seconds(),
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"cairn/archive"
+	"cairn/snapshot"
+)
+
+// selectFlags choose among snapshots.
+func selectFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "host", Usage: "only snapshots of host `NAME`"},
+		&cli.StringFlag{Name: "series", Usage: "only snapshots of the series `NAME`"},
+		&cli.StringSliceFlag{Name: "tag", Usage: "only snapshots with `TAG`"},
+		&cli.StringSliceFlag{Name: "path", Usage: "only snapshots of `PATH`"},
+	}
+}
+
+func snapshotsCommand(e *env) *cli.Command {
+	return command(e, &cli.Command{
+		Name: "snapshots", Usage: "list snapshots", ArgsUsage: "[SNAPSHOT…]",
+		Description: `Lists the snapshots of the archive, the oldest first. Incomplete ones were published by a backup
+that did not come to its end: they protect what they name, but are no backup.
+
+Examples:
+  cairn snapshots
+  cairn snapshots --host web1 --tag nightly --json
+  cairn snapshots latest`,
+		Flags:  selectFlags(),
+		Action: func(c *cli.Context) error { return e.runSnapshots(c) },
+	})
+}
+
+// listSnapshots reads the snapshots that the select flags choose, and warns about damaged ones; damaged says whether
+// there were any, for the exit code.
+func (e *env) listSnapshots(c *cli.Context, a *archive.Archive) (list []*snapshot.Snapshot, damaged bool, err error) {
+	list, bad, err := a.Snapshots(c.Context)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, d := range bad {
+		e.warn("%v", d)
+	}
+	f := snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
+	return f.Apply(list), len(bad) > 0, nil
+}
+
+func (e *env) runSnapshots(c *cli.Context) error {
+	return e.withArchive(c, func(_ context.Context, a *archive.Archive) error {
+		list, damaged, err := e.listSnapshots(c, a)
+		if err != nil {
+			return err
+		}
+		if c.NArg() > 0 {
+			var chosen []*snapshot.Snapshot
+			for _, spec := range c.Args().Slice() {
+				s, _, err := snapshot.Select(list, spec, e.now())
+				if err != nil {
+					return err
+				}
+				chosen = append(chosen, s)
+			}
+			list = chosen
+		}
+		if err := e.printSnapshots(list); err != nil {
+			return err
+		}
+		if damaged {
+			return quietExit(exitDamage)
+		}
+		return nil
+	})
+}
+
+func (e *env) printSnapshots(list []*snapshot.Snapshot) error {
+	if e.json {
+		for _, s := range list {
+			if err := e.printJSON(snapshotJSON(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tTIME\tHOST\tFILES\tSIZE\tNEW\tTAGS\tPATHS")
+	for _, s := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", s.ID.Short(), s.Start.Time().Format("2006-01-02 15:04:05"), printable(s.Host),
+			humanize.Comma(int64(s.Stats[snapshot.StatFilesTotal])), humanize.IBytes(s.Stats[snapshot.StatBytesTotal]),
+			humanize.IBytes(s.Stats[snapshot.StatBytesStored]), printable(strings.Join(s.Tags, ",")), printable(strings.Join(s.Paths, " ")), remarks(s))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	e.say("%s", plural(uint64(len(list)), "snapshot", "snapshots"))
+	return nil
+}
+
+// remarks are what a person should notice about a snapshot.
+func remarks(s *snapshot.Snapshot) string {
+	var r []string
+	if s.Incomplete {
+		r = append(r, "incomplete")
+	}
+	if s.Partial {
+		r = append(r, "partial")
+	}
+	if n := s.Stats[snapshot.StatErrors]; n > 0 {
+		r = append(r, plural(n, "error", "errors"))
+	}
+	if len(s.Degraded) > 0 {
+		r = append(r, "degraded")
+	}
+	if s.Pinned {
+		r = append(r, "pinned")
+	}
+	if len(r) == 0 {
+		return ""
+	}
+	return "  [" + strings.Join(r, ", ") + "]"
+}
+
+func snapshotJSON(s *snapshot.Snapshot) map[string]any {
+	m := map[string]any{
+		"type": "snapshot", "id": s.ID.String(), "time": s.Start.Time().UTC().Format(time.RFC3339Nano), "end": s.End.Time().UTC().Format(time.RFC3339Nano),
+		"series": s.Series, "host": s.Host, "user": s.User, "paths": nonNil(s.Paths), "tags": nonNil(s.Tags), "stats": s.Stats,
+		"incomplete": s.Incomplete, "partial": s.Partial, "degraded_packs": len(s.Degraded), "errors": errorList(s.Errors), "program": s.Program,
+		"description": s.Description, "excludes": nonNil(s.Excludes),
+	}
+	if !s.Previous.IsZero() {
+		m["previous"] = s.Previous.String()
+	}
+	if !s.Original.IsZero() {
+		m["original"] = s.Original.String()
+	}
+	return m
+}
+
+func nonNil(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
