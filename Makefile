@@ -1,0 +1,79 @@
+# make test    all checks and tests; on a fresh Debian machine, as root, it installs what they need
+# make build   bin/cairn          make bench   benchmarks
+# make fuzz    every fuzz target for FUZZTIME each
+# make soak    the long tests (hours; SOAK= says how long each)
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export PATH := $(PATH):/usr/local/go/bin
+export CGO_ENABLED ?= 1
+MAKEFLAGS   += --no-print-directory
+
+# Go keeps its caches below HOME; a machine that has none gets one here.
+HOME_OK := $(shell [ -n "$$HOME" ] && mkdir -p "$$HOME" 2>/dev/null && [ -w "$$HOME" ] && echo yes)
+ifneq ($(HOME_OK),yes)
+export HOME := $(CURDIR)/.home
+endif
+
+FUZZTIME    ?= 60s
+SOAK        ?= 1h
+BENCH       ?= .
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# What the tests use: compiler for -race, setfacl and getfattr, the Python reader's libraries.
+PACKAGES := gcc libc6-dev acl attr python3 python3-argon2 python3-cbor2 python3-cryptography python3-zstandard
+
+# The packages with concurrency; -race costs about ten times the time, so the others do without.
+RACE := ./chunk/... ./remote/... ./index/... ./archive/...
+
+.PHONY: test deps vet unit race build fuzz soak bench clean
+
+# A clone that belongs to somebody else would fail to be stamped with its commit; tests need no stamp.
+test: export GOFLAGS += -buildvcs=false
+test: deps vet unit race
+
+deps:
+	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or later" >&2; exit 1; }
+	@missing=(); for p in $(PACKAGES); do \
+		[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null || true)" = installed ] || missing+=($$p); \
+	done; \
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "note: $${missing[*]} not installed and this is not root on Debian: tests that need them are skipped" >&2; exit 0; \
+	fi; \
+	echo "installing $${missing[*]}"; export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq </dev/null && apt-get install -y -qq --no-install-recommends "$${missing[@]}" </dev/null >/dev/null
+
+vet:
+	@unformatted=$$(find . -name '*.go' -not -path './.*' -exec gofmt -l {} +); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:" >&2; echo "$$unformatted" >&2; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+unit:
+	go test -timeout 15m ./...
+
+race:
+	@if [ "$$(go env CGO_ENABLED)" != 1 ] || ! command -v "$$(go env CC)" >/dev/null; then \
+		echo "note: no C compiler: -race is skipped" >&2; exit 0; fi; \
+	echo "go test -race $(RACE)"; go test -race -timeout 15m $(RACE)
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/cairn ./cmd/cairn
+
+# Fuzz functions are found in the files, because go test fuzzes one function of one package at a time.
+fuzz:
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | sort | while read -r file name; do \
+		echo "== $$name in $$(dirname $$file), $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" </dev/null; \
+	done
+
+soak:
+	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run Soak -v ./tests/...
+
+bench:
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+clean:
+	chmod -R u+w .home 2>/dev/null || true # the module cache is read-only
+	rm -rf bin .home
