@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cairn/chunk"
+	"cairn/chunk/seal"
 	"cairn/remote"
 	"cairn/snapshot"
 )
@@ -55,11 +56,22 @@ func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
 	return ids, nil
 }
 
+// needReadKey fails unless the archive was opened with a key that can read.
+func (a *Archive) needReadKey() error {
+	if a.keys == nil {
+		return ErrNoKey
+	}
+	if !a.keys.CanRead() {
+		return remote.WithHint(seal.ErrNoReadKey, "a writer key can back up only; use the password or a full key")
+	}
+	return nil
+}
+
 // Snapshots reads all snapshots, the oldest first. Those that cannot be read or trusted are in damaged; they do not
 // keep the others from being listed.
 func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, damaged []*SnapshotError, err error) {
-	if a.keys == nil {
-		return nil, nil, ErrNoKey
+	if err := a.needReadKey(); err != nil {
+		return nil, nil, err
 	}
 	ids, err := a.SnapshotIDs(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -104,6 +105,16 @@ func someSizes(n int) []int {
 		sizes[i] = 100 + 37*i
 	}
 	return sizes
+}
+
+// changed returns a copy of b as a fuzzer changes it: threes of bytes in changes are an offset and what to xor there.
+// Fuzzing whole shards instead is hopeless: they are large, random and different in each process.
+func changed(b, changes []byte) []byte {
+	b = bytes.Clone(b)
+	for ; len(changes) >= 3 && len(b) > 0; changes = changes[3:] {
+		b[int(binary.LittleEndian.Uint16(changes))%len(b)] ^= changes[2]
+	}
+	return b
 }
 
 // equal compares quickly and explains slowly.

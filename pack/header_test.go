@@ -224,13 +224,17 @@ func TestVerifySignature(t *testing.T) {
 
 func FuzzHeader(f *testing.F) {
 	p, _ := sealPack(f, Geometry{K: 2, M: 1}, chunk.Data, someSizes(3)...)
-	f.Add(p.Shards[0][:HeaderSize], true)
-	f.Add(p.Shards[2][:HeaderSize], false)
 	q, _ := sealPack(f, Geometry{K: 1}, chunk.Index, 100)
-	f.Add(q.Shards[0][:HeaderSize], true)
-	f.Fuzz(func(t *testing.T, b []byte, fix bool) {
+	bases := [][]byte{p.Shards[0][:HeaderSize], p.Shards[2][:HeaderSize], q.Shards[0][:HeaderSize], make([]byte, 8192)}
+	f.Add(uint8(0), uint16(HeaderSize), []byte{}, false)
+	f.Add(uint8(1), uint16(HeaderSize), []byte{56, 0, 1}, true)
+	f.Add(uint8(2), uint16(HeaderSize), []byte{11, 0, 2, 96, 0, 40, 100, 0, 40}, true)
+	f.Add(uint8(0), uint16(100), []byte{10, 0, 1}, false)
+	f.Add(uint8(3), uint16(8192), []byte("CAIRNPAK"), true)
+	f.Fuzz(func(t *testing.T, base uint8, size uint16, changes []byte, fix bool) {
+		b := bases[int(base)%len(bases)]
+		b = changed(b[:min(len(b), int(size))], changes)
 		if fix && len(b) >= HeaderSize {
-			b = bytes.Clone(b)
 			rehash(b)
 		}
 		h, err := ParseHeader(b)

@@ -44,8 +44,8 @@ type Change struct {
 
 // Diff calls fn for each path whose node differs between a, the older, and b, in the order of a walk.
 // What is below an added or removed directory is reported too, unless fn returns SkipDir for it;
-// SkipAll ends the comparison. ctime, atime and inode, which a restored
-// copy cannot keep, are not compared. Equal directories and equal pieces of large ones are not loaded.
+// SkipAll ends the comparison. ctime, atime, inode and the numbers in Link, which a restored copy cannot
+// keep, are not compared. Equal directories and equal pieces of large ones are not loaded.
 func Diff(ctx context.Context, load LoadFunc, a, b Root, fn func(Change) error) error {
 	d := differ{h: newHolder(load), w: Walker{Load: load}, fn: fn}
 	err := d.dirs(ctx, "", 0, a, b)

@@ -166,7 +166,11 @@ func loadPiece(ctx context.Context, load LoadFunc, id chunk.ID) ([]Node, int, er
 	if err != nil {
 		return nil, 0, fmt.Errorf("tree piece %s: %w", id, err)
 	}
-	return nodes, len(plain) + nodeSize*len(nodes), nil
+	size := len(plain) + nodeSize*len(nodes)
+	for i := range nodes {
+		size += 48*len(nodes[i].Xattrs) + 16*len(nodes[i].Holes)
+	}
+	return nodes, size, nil
 }
 
 // Nodes iterates over the nodes of a directory in the order of their names, which it checks from

@@ -44,8 +44,8 @@ func (e *NotFoundError) Hint() string {
 
 // Find returns the node of a path in the tree. The path is absolute, as in "/srv/a"; empty elements,
 // "." and ".." are resolved by their text, symlinks are not followed. "/" gives a node made up for the
-// root, with the name "/". It loads a logarithmic number of the pieces of
-// each directory on the way; order is checked only inside of them.
+// root, with the name "/". It loads a logarithmic number of the pieces of each directory on the way;
+// order is checked only inside of them.
 func Find(ctx context.Context, load LoadFunc, content []chunk.ID, depth uint8, name string) (*Node, error) {
 	clean := path.Clean("/" + name)
 	n := &Node{Name: "/", Type: Dir, Mode: 0o755, Content: content, Depth: depth}

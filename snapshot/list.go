@@ -8,8 +8,8 @@ import (
 	"cairn/chunk"
 )
 
-// How content lists are cut. Content of up to maxInline ids stays in the node. A list ends after an
-// id whose low bits are zero, so an insertion changes one list of about 1024 ids (32 KiB) on each level.
+// How content lists are cut. Content of up to maxInline ids stays in the node. A list ends after an id
+// whose low bits are zero, so an insertion changes one list of about 1024 ids (32 KiB) on each level.
 const (
 	maxInline = 1024
 	minList   = 64
@@ -48,8 +48,8 @@ func DecodeList(plain []byte) ([]chunk.ID, error) {
 }
 
 // SaveContent makes the content of a node from the ids of its blobs: the ids themselves when they are
-// few, otherwise the ids of lists, in as many levels as it takes. Equal stretches of two
-// contents share their lists.
+// few, otherwise the ids of lists, in as many levels as it takes. Equal stretches of two contents
+// share their lists. The result may be ids itself.
 func SaveContent(ctx context.Context, ids []chunk.ID, save SaveFunc) (content []chunk.ID, depth uint8, err error) {
 	for len(ids) > maxInline {
 		if depth == MaxDepth {

@@ -1,6 +1,21 @@
 // Package snapshot defines what a backup records: trees of nodes and the snapshot that names
 // their root, with their canonical encoding (docs/format.md §8 and §9), and the pure functions over
-// them. It does no I/O.
+// them. It does no I/O: tree blobs come and go through a SaveFunc and a LoadFunc.
+//
+//	Snapshot ── Content ──▶ piece ──▶ Node "srv" ── Content ──▶ piece, piece, … ──▶ Node "file" ── Content ──▶ chunks
+//	                                                   └ Depth > 0: list ──▶ list ──▶ piece
+//
+// Invariants. Equal nodes encode to equal bytes, in pieces cut at the same names, so a directory that did
+// not change has the ids it had, and one that changed a little shares all but a few pieces with its
+// former self (SaveTree, SaveContent). Decoders accept exactly what encoders write and
+// nothing that docs/format.md §10 excludes; what they return is valid: names are single path elements, fields fit
+// the type of the node. Functions that follow ids (Content, Nodes, Find, Walk, Diff) trust
+// the LoadFunc to verify ids, so no tree contains itself; they bound depth and memory for any tree, but
+// not time, which the context bounds.
+//
+// Functions may be called concurrently. Values have no locks: a Node or Snapshot that is shared must not be
+// changed, and an iterator belongs to one goroutine. Nothing is kept between calls, so a crash leaves nothing
+// behind but blobs that were saved and that nothing names yet.
 package snapshot
 
 import (

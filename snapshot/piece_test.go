@@ -24,7 +24,7 @@ func mustPiece(t testing.TB, nodes []Node) []byte {
 
 func TestPieceRoundTrip(t *testing.T) {
 	t.Parallel()
-	for _, nodes := range [][]Node{zoo(), typicalNodes(1), typicalNodes(23), typicalNodes(24), typicalNodes(5000)} {
+	for _, nodes := range [][]Node{zoo(), typicalNodes(1), typicalNodes(23), typicalNodes(24), typicalNodes(1000)} {
 		got, err := DecodePiece(mustPiece(t, nodes))
 		if err != nil {
 			t.Fatal(err)

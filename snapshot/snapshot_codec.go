@@ -14,9 +14,9 @@ import (
 const MaxPlain = 64 << 20
 
 // MaxListed is how many entries each list of a snapshot may have: a decoded entry takes up to 32
-// bytes, so a hostile snapshot of empty ones costs at most its own size again. Encode leaves out Errors and
-// Degraded beyond it, because a backup must not fail for having too much to
-// complain about: the errors are in the nodes too, and shards that lack can be seen from listings.
+// bytes, so a hostile list of empty ones costs at most 32 MiB. Encode leaves out Errors and Degraded
+// beyond it, because a backup must not fail for having too much to complain about: the errors are in
+// the nodes too, and shards that lack can be seen from listings.
 const MaxListed = 1 << 20
 
 // maxErrorBytes is how much of the plaintext Errors may take in all.
@@ -52,8 +52,8 @@ const (
 	snapPinned      = 23
 )
 
-// Encode returns the canonical plaintext of the snapshot. Texts that are not UTF-8 are cleaned
-// (CleanText).
+// Encode returns the canonical plaintext of the snapshot. Texts that are not UTF-8 are cleaned as by
+// CleanText; Errors and Degraded are cut to what fits.
 func (s *Snapshot) Encode() ([]byte, error) {
 	if err := s.validate(); err != nil {
 		return nil, err

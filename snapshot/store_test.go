@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -87,8 +88,8 @@ func typicalNodes(count int) []Node {
 }
 
 func randomID(r *rand.Rand) (id chunk.ID) {
-	for i := range id {
-		id[i] = byte(r.Uint32())
+	for i := 0; i < len(id); i += 8 {
+		binary.LittleEndian.PutUint64(id[i:], r.Uint64())
 	}
 	return id
 }

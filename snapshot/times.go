@@ -7,8 +7,8 @@ import (
 )
 
 // ParseTime parses a point in time as people type it: "2026-11-20", "2026-11-20T03:00",
-// "2026-11-20T03:00:15" (a blank may stand for the T), the last two also with a zone ("Z", "+01:00", "+0100"), or "now".
-// Without a zone the time is that of now's zone.
+// "2026-11-20T03:00:15" (a blank may stand for the T), the last two also with a zone ("Z", "+01:00",
+// "+0100"), or "now". Without a zone the time is that of now's zone.
 //
 // It returns the last instant of the unit that was named: a snapshot that a timer started at 03:00
 // says 03:00:01, and whoever asks for the last one at 03:00, or on a day, means it. A time with a

@@ -9,9 +9,9 @@ import (
 )
 
 // How directories are cut into pieces. A piece begins at a name whose hash has eleven zero bits, about
-// every 2048 nodes (some 300 KB): a small directory is one piece, and adding a file to a large one
-// changes the piece that holds its name. Forced cuts at the upper limits shift with an insertion, but
-// only up to the next name that cuts by itself.
+// every 2048 nodes (some 240 KB): a small directory is one piece, and adding a file to a large one
+// changes the piece that holds its name, or makes two of it. Forced cuts at the upper limits shift
+// with an insertion, but only up to the next name that cuts by itself.
 const (
 	minPiece      = 64
 	maxPiece      = 8192
@@ -21,8 +21,9 @@ const (
 
 // SaveTree stores a directory's nodes, sorted by name, as tree pieces and returns what goes into the
 // Content and Depth of its own node. A directory without nodes has no content. Equal nodes give equal
-// content whenever and wherever they are saved, and directories that differ in
-// a few nodes share all other pieces. A node that cannot be stored gives a *NodeError.
+// content whenever and wherever they are saved, and directories that differ in a few nodes share all
+// other pieces. A node that cannot be stored gives a *NodeError. The plaintext passed to save is valid
+// only until save returns.
 func SaveTree(ctx context.Context, nodes []Node, save SaveFunc) (content []chunk.ID, depth uint8, err error) {
 	var p pieceBuilder
 	var pieces []chunk.ID

@@ -33,9 +33,9 @@ type Walker struct {
 	OnError func(path string, err error) error
 }
 
-// Walk calls fn for every node below the root, a directory before its entries and those in the
-// order of their names, not for the root itself. It needs a bounded amount of memory for
-// any tree, but a hostile tree that names a directory many times over can take any time: the context ends it.
+// Walk calls fn for every node below the root, a directory before its entries and those in the order
+// of their names, not for the root itself. It needs a bounded amount of memory for any tree, but a
+// hostile tree that names a directory many times over can take any time: the context ends it.
 func Walk(ctx context.Context, load LoadFunc, content []chunk.ID, depth uint8, fn WalkFunc) error {
 	w := Walker{Load: load}
 	return w.Walk(ctx, content, depth, fn)

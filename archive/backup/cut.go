@@ -39,6 +39,7 @@ func (r *run) cutAll(ctx context.Context, cutter *chunk.Cutter, src io.Reader, t
 		}
 		n, readErr := src.Read(buf.data[filled:min(filled+readStep, len(buf.data))])
 		r.o.Progress.BytesRead.Add(int64(n))
+		r.o.Progress.Bytes.Add(int64(n))
 		total += uint64(n)
 		seen := filled
 		filled += n

@@ -197,9 +197,10 @@ func (r *run) remember(d *dir, nodes []snapshot.Node, content []chunk.ID, depth 
 		m.nodes = d.nodes(count)
 	}
 	m.trusted = make([]bool, 0, count)
+	racy := doubtOf(r.began, r.o.clock())
 	for i := range d.entries {
 		if e := &d.entries[i]; e.node != nil {
-			m.trusted = append(m.trusted, e.clean && settled(e.node, r.racy))
+			m.trusted = append(m.trusted, e.clean && racy.settled(e.node))
 		}
 	}
 	if err := storeMemory(r.o.Cache, d.path, r.stamp, m); err != nil {

@@ -58,8 +58,10 @@ func (e *encoder) end(last bool) []byte {
 		e.uint(uint64(e.count))
 		e.buf = append(e.buf, e.entries...)
 	}
-	return binary.LittleEndian.AppendUint32(e.buf, checksum(e.buf))
+	return e.sealed()
 }
+
+func (e *encoder) sealed() []byte { return binary.LittleEndian.AppendUint32(e.buf, checksum(e.buf)) }
 
 func (e *encoder) uint(n uint64) { e.buf = binary.AppendUvarint(e.buf, n) }
 

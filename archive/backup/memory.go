@@ -33,19 +33,32 @@ func (m *memory) find(name string, from int) (index, next int) {
 	return -1, from
 }
 
-// racyWindow is how much older than the backup's start a time must be to be believed: FAT counts in 2 s, and a
-// kernel's clock tick of up to 10 ms lets a file be written twice with one timestamp.
-const racyWindow = 2 * time.Second
+// A time stamp is racy when a write that the backup did not see could have left the same one. racyWindow is how much
+// older than the backup's start it must be to be believed: FAT counts in 2 s, and a kernel's clock tick of up to 10 ms
+// lets a file be written twice with one stamp. One that lies more than farAhead in the future was set by hand; a write
+// would have set another. The day in between is for servers whose clock runs ahead.
+const (
+	racyWindow = 2 * time.Second
+	farAhead   = 24 * time.Hour
+)
 
-// limitOf returns the first instant that is too young.
-func limitOf(start time.Time) snapshot.Time { return snapshot.TimeOf(start.Add(-racyWindow)) }
+// doubt is the span of time stamps that are not believed.
+type doubt struct{ from, to snapshot.Time }
+
+// doubtOf returns the span for a backup that began at start, judged now.
+func doubtOf(start, now time.Time) doubt {
+	return doubt{snapshot.TimeOf(start.Add(-racyWindow)), snapshot.TimeOf(now.Add(farAhead))}
+}
+
+func (d doubt) holds(t snapshot.Time) bool { return !before(t, d.from) && before(t, d.to) }
 
 func before(a, b snapshot.Time) bool {
 	return a.Sec < b.Sec || a.Sec == b.Sec && a.Nsec < b.Nsec
 }
 
-func settled(n *snapshot.Node, limit snapshot.Time) bool {
-	return n.Error == "" && before(n.Mtime, limit) && before(n.Ctime, limit)
+// settled says that a node may be believed as long as its stat stays as it is.
+func (d doubt) settled(n *snapshot.Node) bool {
+	return n.Error == "" && !d.holds(n.Mtime) && !d.holds(n.Ctime)
 }
 
 // recall finds what is known of a directory. recorded is its node in the memory of its parent, or nil.
@@ -74,13 +87,13 @@ func (r *run) recall(ctx context.Context, path string, recorded *snapshot.Node) 
 // what tells about damage.
 func (r *run) recallTree(ctx context.Context, p *Parent, dir *snapshot.Node) *memory {
 	m := &memory{content: dir.Content, depth: dir.Depth, whole: true}
-	limit := limitOf(p.Start)
+	racy := doubtOf(p.Start, r.o.clock())
 	for n, err := range snapshot.Nodes(ctx, p.Load, dir.Content, dir.Depth) {
 		if err != nil {
 			return nil
 		}
 		m.nodes = append(m.nodes, *n)
-		m.trusted = append(m.trusted, settled(n, limit))
+		m.trusted = append(m.trusted, racy.settled(n))
 	}
 	return m
 }

@@ -37,9 +37,8 @@ type run struct {
 	files  chan job
 	chunks chan pending
 	lanes  chan struct{} // large files being read
-	racy   snapshot.Time // what is not older is not trusted next time
 	stamp  uint64        // of the records of the stat cache
-	began  time.Time
+	began  time.Time     // time stamps from then on are not trusted next time
 
 	root struct { // set when the last directory is done
 		content []chunk.ID
@@ -56,7 +55,7 @@ func newRun(w Saver, o Options) (*run, error) {
 	r := &run{w: w, o: o, cutter: cutter, markers: o.markers(), began: o.clock()}
 	r.tally.warn, r.tally.progress = o.Warn, o.Progress
 	r.stack.wake.L = &r.stack.mu
-	r.racy, r.stamp = limitOf(r.began), uint64(r.began.UnixNano())
+	r.stamp = uint64(r.began.UnixNano())
 	readers := 2 * o.Concurrency
 	least := func(lanes int) int64 {
 		return needs(readers, lanes, o.Params.Min, o.Params.Max, firstBuffer(o.Params))

@@ -291,6 +291,9 @@ func (r *run) fetch(ctx context.Context, places []place, ids []chunk.ID) error {
 	}
 	got := make([]bool, len(ids)) // each written by one call only
 	err := r.src.Fetch(ctx, chunk.Data, ids, func(id chunk.ID, plain []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if n, ok := sort.Find(len(ids), func(i int) int { return bytes.Compare(id[:], ids[i][:]) }); ok {
 			got[n] = true
 		}
@@ -300,7 +303,7 @@ func (r *run) fetch(ctx context.Context, places []place, ids []chunk.ID) error {
 				return err
 			}
 		}
-		return ctx.Err()
+		return nil
 	})
 	switch {
 	case err == nil:

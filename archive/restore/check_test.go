@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,23 @@ func needRoot(t *testing.T) {
 	if uid != 0 {
 		t.Skip("needs root: owners, devices or trusted attributes")
 	}
+}
+
+// tempDir is t.TempDir for directories in which normal users find some that they may not write in.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if uid != 0 {
+		t.Cleanup(func() {
+			_ = filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+				if d != nil && d.IsDir() {
+					_ = os.Chmod(p, 0o700)
+				}
+				return nil
+			})
+		})
+	}
+	return dir
 }
 
 // look describes what lstat, readlink, listxattr and read say about everything below a directory, a line each. It goes
@@ -89,9 +107,12 @@ func lookIn(t testing.TB, fd int, prefix string, seen map[identity]string, lines
 
 func lookFile(t testing.TB, at int, name string, st stat) string {
 	fd, err := openReadAt(at, name)
-	if err != nil {
-		return " unreadable"
+	if err == unix.EACCES {
+		must(t, unix.Fchmodat(at, name, 0o400, 0))
+		fd, err = openReadAt(at, name)
+		must(t, unix.Fchmodat(at, name, st.mode, 0))
 	}
+	must(t, err)
 	defer closeFd(fd)
 	b := make([]byte, st.size)
 	if _, err := readAt(fd, b, 0); err != nil {
@@ -133,9 +154,7 @@ func want(kids tree) []string {
 }
 
 func wantIn(kids tree, prefix string, seen map[snapshot.LinkID]string, lines *[]string) {
-	kids = slices.Clone(kids)
-	slices.SortFunc(kids, func(a, b ent) int { return strings.Compare(a.Name, b.Name) })
-	for _, e := range kids {
+	for _, e := range sortedTree(kids) {
 		if e.Error != "" {
 			continue
 		}
@@ -162,6 +181,12 @@ func wantIn(kids tree, prefix string, seen map[snapshot.LinkID]string, lines *[]
 		*lines = append(*lines, line)
 		wantIn(e.kids, path+"/", seen, lines)
 	}
+}
+
+func sortedTree(kids tree) tree {
+	kids = slices.Clone(kids)
+	slices.SortFunc(kids, func(a, b ent) int { return strings.Compare(a.Name, b.Name) })
+	return kids
 }
 
 func compareTree(t *testing.T, dir string, kids tree) {

@@ -43,7 +43,7 @@ func (r *run) inspect(ctx context.Context, p *part) (ActionKind, error) {
 		return 0, err
 	}
 	defer r.dirs.release(f.dir)
-	fd, err := openReadAt(at, f.node.Name)
+	fd, err := r.openToCompare(f, at)
 	if err == unix.EACCES && r.o.InPlace {
 		f.differs = true
 		return Update, nil
@@ -73,6 +73,31 @@ func (r *run) inspect(ctx context.Context, p *part) (ActionKind, error) {
 	// Also when only metadata differs: the inode has further names, which may lie outside of the target.
 	f.differs = true
 	return Update, nil
+}
+
+// openToCompare opens the existing file. Its owner can read it whatever its mode is; the mode is put back at once.
+func (r *run) openToCompare(f *file, at int) (int, error) {
+	fd, err := openReadAt(at, f.node.Name)
+	if err != unix.EACCES || r.o.DryRun || f.was.links > 1 {
+		return fd, err
+	}
+	h, hErr := openHandleAt(at, f.node.Name)
+	if hErr != nil {
+		return -1, hErr
+	}
+	defer closeFd(h)
+	if st, err := statFd(h); err != nil || st.id != f.was.id {
+		return -1, orElse(err, ErrSwapped)
+	}
+	if chmodHandle(h, f.was.mode|0o400) != nil {
+		return -1, err
+	}
+	fd, err = openReadAt(at, f.node.Name)
+	if back := chmodHandle(h, f.was.mode); back != nil && err == nil {
+		closeFd(fd)
+		return -1, back
+	}
+	return fd, err
 }
 
 // compare reads the file at the recorded chunk lengths: no chunk has to be cut or fetched.

@@ -20,11 +20,12 @@ type fake struct {
 	missing map[chunk.ID]bool // not in the index
 	damaged map[chunk.ID]bool // does not open
 	fetched int
+	chunk   int // length of chunks
 	onFetch func(id chunk.ID) error
 }
 
 func newFake() *fake {
-	return &fake{blobs: map[chunk.ID][]byte{}, missing: map[chunk.ID]bool{}, damaged: map[chunk.ID]bool{}}
+	return &fake{blobs: map[chunk.ID][]byte{}, missing: map[chunk.ID]bool{}, damaged: map[chunk.ID]bool{}, chunk: chunkSize}
 }
 
 func (f *fake) save(_ context.Context, plain []byte) (chunk.ID, error) {
@@ -212,7 +213,7 @@ func (f *fake) content(t testing.TB, e ent) ([]chunk.ID, uint8) {
 	}
 	var ids []chunk.ID
 	for len(data) > 0 {
-		n := min(chunkSize, len(data))
+		n := min(f.chunk, len(data))
 		id, _ := f.save(t.Context(), []byte(data[:n]))
 		ids = append(ids, id)
 		data = data[n:]

@@ -73,7 +73,7 @@ func openBytes(key *[32]byte, sealed, aad []byte) ([]byte, error) {
 	return openTo(nil, aead, sealed, aad)
 }
 
-// kem, kdf and aead are the one HPKE suite of version 1.
+// kem is the KEM of the one HPKE suite of version 1; hpkeSeal and hpkeOpen name the rest.
 func kem() hpke.KEM { return hpke.MLKEM768X25519() }
 
 func hpkeSeal(to hpke.PublicKey, info, body []byte) ([]byte, error) {

@@ -31,7 +31,7 @@ type ArgonParams struct {
 	Lanes     uint8
 }
 
-// DefaultArgon is the second recommendation of RFC 9106 §4: 64 MiB, 3 passes, 4 lanes, 0.1 s on two cores. It
+// DefaultArgon is the second recommendation of RFC 9106 §4: 64 MiB, 3 passes, 4 lanes, about 0.2 s of CPU. It
 // runs once when an archive is opened, also on small machines.
 func DefaultArgon() ArgonParams { return ArgonParams{Time: 3, MemoryKiB: 64 << 10, Lanes: 4} }
 

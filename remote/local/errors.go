@@ -52,13 +52,15 @@ func bare(err error) error {
 	return err
 }
 
+// transient says whether time may cure an error. EIO is not among them: the kernel has tried a bad sector again already, and it
+// is about one object, where a retry that gives up would call the whole store unavailable.
 func transient(err error) bool {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return false
 	}
 	switch errno {
-	case syscall.EIO, syscall.EAGAIN, syscall.EINTR, syscall.EBUSY, syscall.ENOMEM, syscall.ENFILE, syscall.EMFILE,
+	case syscall.EAGAIN, syscall.EINTR, syscall.EBUSY, syscall.ENOMEM, syscall.ENFILE, syscall.EMFILE,
 		syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
 		syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.ENOTCONN:
 		return true
