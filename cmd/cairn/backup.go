@@ -184,7 +184,8 @@ func (e *env) backupOptions(c *cli.Context) (backup.Options, error) {
 			o.Paths[i] = abs
 		}
 	}
-	o.Series = first(c.String("series"), defaultSeries(o.Host, stream, o.Paths))
+	// As it is encoded: paths need not be UTF-8, series are.
+	o.Series = snapshot.CleanText(first(c.String("series"), defaultSeries(o.Host, stream, o.Paths)))
 	if text := c.String("exclude-larger-than"); text != "" {
 		n, err := parseSize(text)
 		if err != nil {
