@@ -46,7 +46,7 @@ func (g Geometry) Validate() error {
 }
 
 // DefaultTarget returns the column length aimed at when the caller names none: 32 MiB / k, at least 4 and at most
-// 16 MiB. Below 4 MiB requests would cost more than bytes; 16 MiB is what S3 clients put in one request.
+// 16 MiB. Smaller shards would cost a store more in requests than in bytes, larger ones a backup memory.
 func (g Geometry) DefaultTarget() int {
 	const most, least = 16 << 20, 4 << 20
 	return min(most, max(least, (32<<20)/max(1, g.K)))

@@ -41,13 +41,9 @@ func codingMatrix(g Geometry) [][]byte {
 			v[r][c] = gfPow(byte(r), c)
 		}
 	}
-	// The column operations that make T the identity make M of V.
+	// The column operations that make T the identity make M of V. No pivot is ever 0, since every leading square of T is a
+	// Vandermonde matrix of distinct points.
 	for i := range g.K {
-		pivot := i
-		for v[i][pivot] == 0 { // ends: a Vandermonde matrix of distinct points is regular
-			pivot++
-		}
-		swapColumns(v, i, pivot)
 		scaleColumn(v, i, gfInverse(v[i][i]))
 		for c := range g.K {
 			if c != i && v[i][c] != 0 {
@@ -56,12 +52,6 @@ func codingMatrix(g Geometry) [][]byte {
 		}
 	}
 	return v
-}
-
-func swapColumns(v [][]byte, a, b int) {
-	for _, row := range v {
-		row[a], row[b] = row[b], row[a]
-	}
 }
 
 func scaleColumn(v [][]byte, c int, by byte) {

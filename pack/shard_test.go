@@ -23,7 +23,7 @@ func flip(b []byte, at ...int) []byte {
 
 func TestCheckShard(t *testing.T) {
 	t.Parallel()
-	p, _ := sealPack(t, Geometry{K: 2, M: 1}, chunk.Data, 150_000, 140_000, 130_000, 120_000)
+	p, _ := sealPack(t, Geometry{K: 2, M: 1}, chunk.Data, 300_000)
 	s := p.Shards[1]
 	L := int(p.Columns[0].L)
 	if L <= BlockSize || L%BlockSize == 0 {
