@@ -40,7 +40,7 @@ type scope struct {
 type entry struct {
 	name  string
 	st    stat
-	old   int // index in the directory's memory, -1: not in it
+	old   *known // what the directory's memory says, or nil
 	node  *snapshot.Node
 	way   bool // taken only for the named paths below it
 	clean bool // node may be believed next time if its times are old enough
@@ -53,22 +53,26 @@ func (d *dir) join(name string) string {
 	return d.path + "/" + name
 }
 
-// old returns what is known of an entry, or nil.
-func (d *dir) old(e *entry) *snapshot.Node {
-	if e.old < 0 {
+// recorded returns the node that is known of an entry, or nil.
+func (e *entry) recorded() *snapshot.Node {
+	if e.old == nil {
 		return nil
 	}
-	return &d.mem.nodes[e.old]
+	return &e.old.node
 }
 
-// complete records the node of an entry that was made anew. If it equals the one in the memory, that one is taken:
-// a directory in which nothing differs is recognised by the pointers.
-func (r *run) complete(ctx context.Context, j job, n *snapshot.Node, clean bool) error {
-	e := j.entry()
+// set records the node of an entry that was made anew. If it equals the one in the memory, that one is taken: a
+// directory in which nothing differs is recognised by the pointers.
+func (e *entry) set(n *snapshot.Node, clean bool) {
 	e.node, e.clean = n, clean
-	if old := j.d.old(e); old != nil && sameNode(old, n) {
+	if old := e.recorded(); old != nil && sameNode(old, n) {
 		e.node = old
 	}
+}
+
+// complete records the node of a file that was read.
+func (r *run) complete(ctx context.Context, j job, n *snapshot.Node, clean bool) error {
+	j.entry().set(n, clean)
 	r.o.Progress.Files.Add(1)
 	return r.leave(ctx, j.d)
 }
@@ -92,16 +96,12 @@ func (r *run) leave(ctx context.Context, d *dir) error {
 			return nil
 		}
 		p := d.parent
-		e := &p.entries[d.index]
 		n := d.node
 		n.Content, n.Depth = content, depth
 		if n.Error == "" {
 			n.Error = d.failed
 		}
-		e.node, e.clean = &n, n.Error == ""
-		if old := p.old(e); old != nil && sameNode(old, &n) {
-			e.node = old
-		}
+		p.entries[d.index].set(&n, n.Error == "")
 		r.o.Progress.Dirs.Add(1)
 		d = p
 	}
@@ -120,15 +120,16 @@ func (r *run) saveDir(ctx context.Context, d *dir) (content []chunk.ID, depth ui
 			}
 		}
 	}
-	var nodes []snapshot.Node
 	if !reused {
-		nodes = d.nodes(count)
-		if content, depth, err = snapshot.SaveTree(ctx, nodes, r.saveTree); err != nil {
+		if content, depth, err = snapshot.SaveTree(ctx, d.nodes(count), r.saveTree); err != nil {
 			return nil, 0, err
 		}
 	}
-	if r.o.Cache != nil && !(reused && d.mem.cached && d.settledAll()) {
-		r.remember(d, nodes, content, depth, count)
+	if !d.whole && r.o.SkipIfUnchanged {
+		r.ways.Store(d.path, d.nodes(count))
+	}
+	if r.o.Cache != nil && !(reused && d.mem.cached && d.mem.settled()) {
+		r.remember(d, content, depth)
 	}
 	d.mem, d.entries = nil, nil
 	return content, depth, nil
@@ -147,7 +148,7 @@ func (r *run) settle(d *dir) (same bool, count int) {
 		count++
 		bytes += e.node.Size
 		what := isNew
-		if old := d.old(e); old != nil {
+		if old := e.recorded(); old != nil {
 			if what = isUnchanged; old != e.node {
 				what = isChanged
 			}
@@ -156,7 +157,7 @@ func (r *run) settle(d *dir) (same bool, count int) {
 		changes[classIndex(e.node.Type)].add(what)
 	}
 	r.tally.count(changes, bytes)
-	return same && count == len(d.mem.nodes), count
+	return same && count == d.mem.count, count
 }
 
 func classIndex(t snapshot.NodeType) int {
@@ -180,30 +181,20 @@ func (d *dir) nodes(count int) []snapshot.Node {
 	return nodes
 }
 
-// settledAll says that the record needs no writing for the sake of an entry that may be trusted only now.
-func (d *dir) settledAll() bool {
-	for _, ok := range d.mem.trusted {
-		if !ok {
-			return false
-		}
-	}
-	return true
-}
-
 // remember writes the directory's record. A cache that cannot be written costs time in the next run and nothing now.
-func (r *run) remember(d *dir, nodes []snapshot.Node, content []chunk.ID, depth uint8, count int) {
-	m := &memory{nodes: nodes, content: content, depth: depth, whole: d.failed == ""}
-	if m.nodes == nil {
-		m.nodes = d.nodes(count)
-	}
-	m.trusted = make([]bool, 0, count)
-	racy := doubtOf(r.began, r.o.clock())
-	for i := range d.entries {
-		if e := &d.entries[i]; e.node != nil {
-			m.trusted = append(m.trusted, e.clean && racy.settled(e.node))
+func (r *run) remember(d *dir, content []chunk.ID, depth uint8) {
+	m := &memory{content: content, depth: depth, whole: d.failed == ""}
+	racy, i := doubtOf(r.began, r.o.clock()), 0
+	next := func() (*snapshot.Node, bool) {
+		for ; i < len(d.entries); i++ {
+			if e := &d.entries[i]; e.node != nil {
+				i++
+				return e.node, e.clean && racy.settled(e.node)
+			}
 		}
+		return nil, false
 	}
-	if err := storeMemory(r.o.Cache, d.path, r.stamp, m); err != nil {
+	if err := storeMemory(r.o.Cache, d.path, r.stamp, m, next); err != nil {
 		r.cacheTrouble.Do(func() { r.tally.note(d.path, err) })
 	}
 }

@@ -27,7 +27,8 @@
 // Bounds: Concurrency walkers and savers, twice as many readers, no goroutine per file; bytes in flight
 // below Options.MemoryLimit; at most maxOpenDirs idle directory descriptors; directories waiting for
 // their entries are those on the way down plus those with a file in the queue (queuedFiles). A directory's
-// entries are held until it is done: about 0.6 KiB each, so a directory of 100,000 costs 60 MB.
+// entries are held until it is done, about 0.6 KiB each: a directory of 200,000 files was backed up in 200 MB, and
+// looked through again, unchanged, in 300 MB (with the garbage collector's share and a stat cache in memory).
 //
 // After a crash or an error nothing is left but blobs that no snapshot names, and records of the stat
 // cache that are believed only as far as Known confirms them: the next run goes on from there.

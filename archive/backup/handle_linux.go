@@ -127,13 +127,6 @@ func (t *handles) rest(h *handle) {
 	}
 }
 
-// hold adds a reference.
-func (t *handles) hold(h *handle) {
-	t.mu.Lock()
-	h.refs++
-	t.mu.Unlock()
-}
-
 // drop takes a reference away; the last one closes, and drops the parent.
 func (t *handles) drop(h *handle) {
 	t.mu.Lock()

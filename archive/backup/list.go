@@ -19,10 +19,9 @@ func (r *run) list(ctx context.Context, d *dir, recorded *snapshot.Node) error {
 		d.failed = r.tally.fail(d.path, err)
 	}
 	d.mem = r.recall(ctx, d.path, recorded)
-	from := 0
+	seek := d.mem.seek()
 	for i := range d.entries {
-		e := &d.entries[i]
-		e.old, from = d.mem.find(e.name, from)
+		d.entries[i].old = seek.find(d.entries[i].name)
 	}
 	todo, err := r.decide(ctx, d)
 	if err != nil {
@@ -76,7 +75,7 @@ func (r *run) readEntries(d *dir) error {
 			}
 			continue
 		}
-		e := entry{name: name.name, st: st, old: -1}
+		e := entry{name: name.name, st: st}
 		if sub == nil || !sub.root {
 			out := marked != "" && name.name != marked || d.whole && r.leftOut(d, &e)
 			if out && sub == nil {
@@ -120,8 +119,7 @@ func (r *run) decide(ctx context.Context, d *dir) (todo []int, err error) {
 	var known []int // files that equal a trusted node
 	for i := range d.entries {
 		e := &d.entries[i]
-		old := d.old(e)
-		trusted := old != nil && d.mem.trusted[e.old] && r.sameContent(old, &e.st)
+		trusted := e.old != nil && e.old.trusted && r.sameContent(&e.old.node, &e.st)
 		switch e.st.kind {
 		case snapshot.Dir:
 			d.subdirs = append(d.subdirs, i)
@@ -134,7 +132,9 @@ func (r *run) decide(ctx context.Context, d *dir) (todo []int, err error) {
 		case 0:
 			r.tally.fail(d.join(e.name), fmt.Errorf("has a type that the format does not know"))
 		default:
-			if !trusted || !r.keep(d, e, old) {
+			if trusted {
+				r.keep(d, e)
+			} else {
 				r.readSpecial(d, e)
 			}
 			r.o.Progress.Files.Add(1)
@@ -152,18 +152,16 @@ func (r *run) decide(ctx context.Context, d *dir) (todo []int, err error) {
 }
 
 // keep takes an unchanged entry over from the memory.
-func (r *run) keep(d *dir, e *entry, old *snapshot.Node) bool {
-	e.node = r.update(old, &e.st, func() []snapshot.Xattr {
+func (r *run) keep(d *dir, e *entry) {
+	e.node = r.update(&e.old.node, &e.st, func() []snapshot.Xattr {
 		return r.xattrs(d.join(e.name), func() ([]snapshot.Xattr, error) { return xattrsAt(d.h.fd, e.name) })
 	})
 	e.clean = true
-	return true
 }
 
 // readSpecial makes the node of a symlink, fifo, socket or device. None of them is opened.
 func (r *run) readSpecial(d *dir, e *entry) {
 	n := r.node(e.name, &e.st)
-	e.clean = true
 	if e.st.kind == snapshot.Symlink {
 		target, err := readLink(d.h.fd, e.name, e.st.size)
 		if vanished(err) {
@@ -176,10 +174,7 @@ func (r *run) readSpecial(d *dir, e *entry) {
 		n.Target = target
 	}
 	n.Xattrs = r.xattrs(d.join(e.name), func() ([]snapshot.Xattr, error) { return xattrsAt(d.h.fd, e.name) })
-	e.node = &n
-	if old := d.old(e); old != nil && sameNode(old, &n) {
-		e.node = old
-	}
+	e.set(&n, n.Error == "")
 }
 
 // knownBatch bounds one question to the index: 65,536 ids are 2 MiB.
@@ -192,7 +187,7 @@ func (r *run) verify(ctx context.Context, d *dir, files []int) (lost []int, err 
 		var ids []chunk.ID
 		n := 0
 		for n < len(files) && len(ids) < knownBatch {
-			if old := d.old(&d.entries[files[n]]); old.Depth == 0 {
+			if old := d.entries[files[n]].recorded(); old.Depth == 0 {
 				ids = append(ids, old.Content...)
 			}
 			n++
@@ -205,7 +200,7 @@ func (r *run) verify(ctx context.Context, d *dir, files []int) (lost []int, err 
 		}
 		for _, i := range files[:n] {
 			e := &d.entries[i]
-			old := d.old(e)
+			old := e.recorded()
 			ok := all && old.Depth == 0 || len(old.Content) == 0
 			if !ok {
 				if ok, err = r.stored(ctx, d, e, old); err != nil {
@@ -216,7 +211,7 @@ func (r *run) verify(ctx context.Context, d *dir, files []int) (lost []int, err 
 				lost = append(lost, i)
 				continue
 			}
-			r.keep(d, e, old)
+			r.keep(d, e)
 			r.o.Progress.Files.Add(1)
 			r.o.Progress.Bytes.Add(int64(e.st.size))
 		}

@@ -193,35 +193,37 @@ func (s *ruleset) excluded(path string, below int, isDir bool) bool {
 	return false
 }
 
-// matchPath matches a whole relative path. It tries each number of directories for a `**`, so its cost is
-// the depth to the power of the number of `**`; patterns have one or two.
+// matchPath matches a whole relative path. Like matchGlob it goes back to the last `**` only: the elements before
+// that matched as early as they could, so a later place for them leaves less to match. At most
+// len(elems) × depth comparisons.
 func matchPath(elems []glob, path string) bool {
-	for len(elems) > 0 {
-		if elems[0].kind == anyDepth {
+	var starElems []glob
+	starPath, star := "", false
+	for {
+		if len(elems) > 0 && elems[0].kind == anyDepth {
 			if len(elems) == 1 {
 				return path != ""
 			}
-			for {
-				if matchPath(elems[1:], path) {
-					return true
-				}
-				_, rest, more := strings.Cut(path, "/")
-				if !more {
-					return false
-				}
-				path = rest
+			elems = elems[1:]
+			starElems, starPath, star = elems, path, true
+			continue
+		}
+		if len(elems) == 0 && path == "" {
+			return true
+		}
+		if len(elems) > 0 && path != "" {
+			first, rest, _ := strings.Cut(path, "/")
+			if elems[0].match(first) {
+				elems, path = elems[1:], rest
+				continue
 			}
 		}
-		if path == "" {
+		if !star || starPath == "" {
 			return false
 		}
-		first, rest, _ := strings.Cut(path, "/")
-		if !elems[0].match(first) {
-			return false
-		}
-		elems, path = elems[1:], rest
+		_, starPath, _ = strings.Cut(starPath, "/")
+		elems, path = starElems, starPath
 	}
-	return path == ""
 }
 
 // next splits off a character; a byte that is not UTF-8 counts as one, and differs from U+FFFD.

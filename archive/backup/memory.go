@@ -12,25 +12,56 @@ import (
 
 // memory is what an earlier backup knew of one directory, from the stat cache or from a snapshot.
 type memory struct {
-	nodes   []snapshot.Node // by name
-	trusted []bool          // nodes[i] may be taken for what is there, if the stat says so
-	content []chunk.ID      // of the directory's tree; with whole, it is the tree of exactly these nodes
+	parts   [][]known  // by name; not one slice, because growing it would take twice the space
+	count   int        // in all parts
+	content []chunk.ID // of the directory's tree; with whole, it is the tree of exactly these nodes
 	depth   uint8
 	whole   bool
 	cached  bool // it is what the stat cache holds now
 }
 
-// find returns the index of a name at or after from, and where to look for the next, larger one.
-func (m *memory) find(name string, from int) (index, next int) {
-	for ; from < len(m.nodes); from++ {
-		switch strings.Compare(m.nodes[from].Name, name) {
-		case 0:
-			return from, from + 1
-		case 1:
-			return -1, from
+// known is an entry as it was recorded.
+type known struct {
+	node    snapshot.Node
+	trusted bool // may be taken for what is there, if the stat says so
+}
+
+// seeker finds names in a memory, each larger than the one before.
+type seeker struct{ parts [][]known }
+
+func (s *seeker) find(name string) *known {
+	for len(s.parts) > 0 {
+		part := s.parts[0]
+		if len(part) == 0 {
+			s.parts = s.parts[1:]
+			continue
+		}
+		k := &part[0]
+		c := strings.Compare(k.node.Name, name)
+		if c > 0 {
+			return nil
+		}
+		s.parts[0] = part[1:]
+		if c == 0 {
+			return k
 		}
 	}
-	return -1, from
+	return nil
+}
+
+// seek returns a seeker; the memory stays as it is.
+func (m *memory) seek() seeker { return seeker{slices.Clone(m.parts)} }
+
+// settled says that every entry may be trusted.
+func (m *memory) settled() bool {
+	for _, part := range m.parts {
+		for i := range part {
+			if !part[i].trusted {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // A time stamp is racy when a write that the backup did not see could have left the same one. racyWindow is how much
@@ -83,18 +114,32 @@ func (r *run) recall(ctx context.Context, path string, recorded *snapshot.Node) 
 	return new(memory)
 }
 
+// treePart is how many nodes of a previous tree make a part.
+const treePart = 1024
+
+func (m *memory) add(part []known) {
+	if len(part) > 0 {
+		m.parts = append(m.parts, part)
+		m.count += len(part)
+	}
+}
+
 // recallTree reads a directory of the previous snapshot. One that cannot be read is no memory; `check` is
 // what tells about damage.
 func (r *run) recallTree(ctx context.Context, p *Parent, dir *snapshot.Node) *memory {
 	m := &memory{content: dir.Content, depth: dir.Depth, whole: true}
 	racy := doubtOf(p.Start, r.o.clock())
+	var part []known
 	for n, err := range snapshot.Nodes(ctx, p.Load, dir.Content, dir.Depth) {
 		if err != nil {
 			return nil
 		}
-		m.nodes = append(m.nodes, *n)
-		m.trusted = append(m.trusted, racy.settled(n))
+		if part = append(part, known{*n, racy.settled(n)}); len(part) == treePart {
+			m.add(part)
+			part = nil
+		}
 	}
+	m.add(part)
 	return m
 }
 

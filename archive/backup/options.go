@@ -56,7 +56,7 @@ type Options struct {
 	IgnoreInode     bool // a changed inode number or
 	IgnoreCtime     bool // a changed ctime alone does not make a file be read again
 	Force           bool // read everything again
-	SkipIfUnchanged bool // no snapshot if the root equals PreviousContent, or Parent's
+	SkipIfUnchanged bool // no snapshot if the tree equals PreviousContent, or Parent's but for the ways to the paths
 
 	Cache           Cache   // nil: none
 	Parent          *Parent // nil: none
@@ -112,20 +112,28 @@ func (o Options) applyDefaults() (Options, error) {
 	return o, nil
 }
 
+// How rules that are no patterns are written into a snapshot.
+const (
+	ruleLargerThan    = "larger-than: "
+	ruleIfPresent     = "if-present: "
+	ruleCaches        = "caches"
+	ruleOneFileSystem = "one-file-system"
+)
+
 // rules lists what was left out by rule, for the snapshot.
 func (o *Options) rules() []string {
 	rules := o.Excludes.Patterns()
 	if o.ExcludeLargerThan > 0 {
-		rules = append(rules, fmt.Sprintf("larger-than: %d", o.ExcludeLargerThan))
+		rules = append(rules, fmt.Sprintf("%s%d", ruleLargerThan, o.ExcludeLargerThan))
 	}
 	for _, s := range o.ExcludeIfPresent {
-		rules = append(rules, "if-present: "+s)
+		rules = append(rules, ruleIfPresent+s)
 	}
 	if o.ExcludeCaches {
-		rules = append(rules, "caches")
+		rules = append(rules, ruleCaches)
 	}
 	if o.OneFileSystem {
-		rules = append(rules, "one-file-system")
+		rules = append(rules, ruleOneFileSystem)
 	}
 	return rules
 }

@@ -76,29 +76,30 @@ func loadMemory(c Cache, path string) (*memory, error) {
 	return nil, nil
 }
 
-// storeMemory writes the record of a directory.
-func storeMemory(c Cache, path string, stamp uint64, m *memory) error {
+// storeMemory writes the record of a directory: what m says of its tree, and the entries that next yields in order,
+// nil at the end.
+func storeMemory(c Cache, path string, stamp uint64, m *memory, next func() (n *snapshot.Node, trusted bool)) error {
 	e := encoder{names: map[string]int{}}
-	part, start := 0, 0
-	for {
+	n, trusted := next()
+	for part := range maxParts {
 		e.begin(stamp, part)
 		if part == 0 {
 			e.flag(m.whole)
 			e.buf = append(e.buf, m.depth)
 			e.ids(m.content)
 		}
-		for start < len(m.nodes) && len(e.buf)+len(e.entries) < maxRecord {
-			e.entry(&m.nodes[start], m.trusted[start])
-			start++
+		for n != nil && len(e.buf)+len(e.entries) < maxRecord {
+			e.entry(n, trusted)
+			n, trusted = next()
 		}
-		last := start == len(m.nodes)
-		if err := c.Put(recordKey(kindDir, path, part), e.end(last)); err != nil {
+		if err := c.Put(recordKey(kindDir, path, part), e.end(n == nil)); err != nil {
 			return fmt.Errorf("write the stat cache: %w", err)
 		}
-		if part++; last || part == maxParts {
-			return nil
+		if n == nil {
+			break
 		}
 	}
+	return nil
 }
 
 // loadChunks returns the ids of a file's chunks, or nil.
@@ -178,18 +179,28 @@ func decodePart(b []byte, part int, m *memory) (stamp uint64, last bool, err err
 	for i := range d.names {
 		d.names[i] = d.string()
 	}
-	n := d.count(minEntry)
-	for range n {
-		var node snapshot.Node
-		trusted := d.entry(&node)
-		if d.bad || len(m.nodes) > 0 && m.nodes[len(m.nodes)-1].Name >= node.Name || node.Validate() != nil {
+	entries := make([]known, d.count(minEntry))
+	name := m.lastName()
+	for i := range entries {
+		k := &entries[i]
+		k.trusted = d.entry(&k.node)
+		if d.bad || k.node.Name <= name || k.node.Validate() != nil {
 			return 0, false, errRecord
 		}
-		m.nodes = append(m.nodes, node)
-		m.trusted = append(m.trusted, trusted)
+		name = k.node.Name
 	}
 	if d.bad || len(d.data) > 0 {
 		return 0, false, errRecord
 	}
+	m.add(entries)
 	return stamp, last, nil
+}
+
+// lastName returns the largest name so far.
+func (m *memory) lastName() string {
+	if len(m.parts) == 0 {
+		return ""
+	}
+	part := m.parts[len(m.parts)-1]
+	return part[len(part)-1].node.Name
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type run struct {
 	stamp  uint64        // of the records of the stat cache
 	began  time.Time     // time stamps from then on are not trusted next time
 
+	ways sync.Map // path of a directory on the way to a named one → its []snapshot.Node
 	root struct { // set when the last directory is done
 		content []chunk.ID
 		depth   uint8
@@ -94,7 +96,10 @@ func Run(ctx context.Context, w Saver, o Options) (*Report, error) {
 	if err := r.tree(ctx, p); err != nil {
 		return nil, err
 	}
-	return r.commit(ctx, paths, nil)
+	return r.commit(ctx, paths, func() bool {
+		parent := r.o.Parent
+		return parent != nil && r.sameWay(ctx, "/", snapshot.Root{Content: parent.Content, Depth: parent.Depth})
+	})
 }
 
 func (r *run) noPaths() error {
@@ -146,8 +151,7 @@ func (r *run) stage(g *errgroup.Group, n int, work func() error, after func()) {
 	}
 }
 
-// commit makes the snapshot of the finished root. same says that it equals the one before although the root differs
-// (a stream carries the time it was read at).
+// commit makes the snapshot of the finished root. same says that it equals the one before although the root differs.
 func (r *run) commit(ctx context.Context, paths []string, same func() bool) (*Report, error) {
 	report := r.tally.report(r.o.Time, r.o.Time.Add(r.o.clock().Sub(r.began)))
 	s := &snapshot.Snapshot{
@@ -160,7 +164,7 @@ func (r *run) commit(ctx context.Context, paths []string, same func() bool) (*Re
 	}
 	_, s.ZoneOffset = report.Start.Zone()
 	report.Snapshot = s
-	if r.o.SkipIfUnchanged && (r.unchanged() || same != nil && same()) {
+	if r.o.SkipIfUnchanged && (r.unchanged() || same()) {
 		report.Unchanged = true
 		return report, nil
 	}
@@ -175,4 +179,29 @@ func (r *run) commit(ctx context.Context, paths []string, same func() bool) (*Re
 func (r *run) unchanged() bool {
 	return len(r.o.PreviousContent) > 0 && r.o.PreviousDepth == r.root.depth &&
 		slices.Equal(r.o.PreviousContent, r.root.content)
+}
+
+// sameWay says whether a directory on the way to named paths leads to the same things as before. Its own times do not
+// count: /tmp changes all the time without a change in /tmp/mine.
+func (r *run) sameWay(ctx context.Context, path string, before snapshot.Root) bool {
+	kept, ok := r.ways.Load(path)
+	if !ok {
+		return false
+	}
+	nodes, i := kept.([]snapshot.Node), 0
+	for old, err := range snapshot.Nodes(ctx, r.o.Parent.Load, before.Content, before.Depth) {
+		if err != nil || i == len(nodes) || !r.sameStep(ctx, path, old, &nodes[i]) {
+			return false
+		}
+		i++
+	}
+	return i == len(nodes)
+}
+
+func (r *run) sameStep(ctx context.Context, path string, old, n *snapshot.Node) bool {
+	if sameNode(old, n) {
+		return true
+	}
+	return old.Name == n.Name && old.Type == snapshot.Dir && old.Mode == n.Mode && old.UID == n.UID && old.GID == n.GID &&
+		r.sameWay(ctx, strings.TrimSuffix(path, "/")+"/"+n.Name, old.Root())
 }

@@ -107,13 +107,14 @@ func TestNastyTree(t *testing.T) {
 	puts := cache.puts
 	second := mustRun(t, s, o)
 	trees, data := s.reset()
-	if trees+data != 0 || second.BytesRead != 0 {
+	// The time of /tmp, on the way to the tree, may have changed: then / is written anew.
+	if trees > 1 || data != 0 || second.BytesRead != 0 {
 		t.Errorf("second run: %d trees, %d chunks, %d bytes read", trees, data, second.BytesRead)
 	}
-	if second.Files.Unchanged != second.Files.Total() || second.Dirs.Unchanged != second.Dirs.Total() || second.Others.Unchanged != second.Others.Total() {
+	if second.Files.Unchanged != second.Files.Total() || second.Dirs.Unchanged < second.Dirs.Total()-1 || second.Others.Unchanged != second.Others.Total() {
 		t.Errorf("second run: files %+v dirs %+v others %+v", second.Files, second.Dirs, second.Others)
 	}
-	if cache.puts != puts {
+	if cache.puts > puts+1 {
 		t.Errorf("second run wrote %d records", cache.puts-puts)
 	}
 	s.expect(t, second.Snapshot, root)
@@ -187,7 +188,7 @@ func TestParent(t *testing.T) {
 	o.Parent = &Parent{Content: first.Snapshot.Content, Depth: first.Snapshot.Depth, Start: later(), Load: s.load}
 	s.reset()
 	second := mustRun(t, s, o)
-	if trees, data := s.reset(); trees+data != 0 || second.BytesRead != 0 || second.Files.Unchanged != second.Files.Total() {
+	if trees, data := s.reset(); trees > 1 || data != 0 || second.BytesRead != 0 || second.Files.Unchanged != second.Files.Total() {
 		t.Errorf("%d trees, %d chunks, %d bytes read, %+v", trees, data, second.BytesRead, second.Files)
 	}
 
@@ -292,7 +293,8 @@ func TestSkipIfUnchanged(t *testing.T) {
 	s, o := newStore(), testOptions(t, root)
 	o.SkipIfUnchanged = true
 	first := mustRun(t, s, o)
-	o.PreviousContent, o.PreviousDepth = first.Snapshot.Content, first.Snapshot.Depth
+	check(t, os.Mkdir(filepath.Dir(root)+"/beside", 0o755)) // changes a directory on the way, and nothing that was named
+	o.Parent = &Parent{Content: first.Snapshot.Content, Depth: first.Snapshot.Depth, Start: later(), Load: s.load}
 	second := mustRun(t, s, o)
 	if first.Unchanged || !second.Unchanged || len(s.commits) != 1 || !second.ID.IsZero() {
 		t.Errorf("%v %v, %d snapshots", first.Unchanged, second.Unchanged, len(s.commits))

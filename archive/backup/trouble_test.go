@@ -181,7 +181,7 @@ func TestSaverFails(t *testing.T) {
 	for i := range 300 {
 		write(t, fmt.Sprintf("%s/%d/%d", root, i%10, i), noise(uint64(i), 5000))
 	}
-	before := runtime.NumGoroutine()
+	before, fds := runtime.NumGoroutine(), openFiles(t)
 	broken := errors.New("all members are gone")
 	for _, what := range []chunk.Type{chunk.Data, chunk.Tree} {
 		s, o := newStore(), testOptions(t, root)
@@ -206,6 +206,16 @@ func TestSaverFails(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 	settle(t, before)
+	if now := openFiles(t); now > fds {
+		t.Errorf("%d open files, %d before", now, fds)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	return len(list)
 }
 
 func settle(t *testing.T, before int) {
@@ -271,6 +281,28 @@ func TestLargeFileList(t *testing.T) {
 		}
 		s.expect(t, third.Snapshot, root)
 	}
+}
+
+// TestWayWithoutReading: a directory that may be searched but not listed can still be passed through.
+func TestWayWithoutReading(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() == 0 {
+		t.Skip("root may list everything")
+	}
+	root := t.TempDir()
+	write(t, root+"/way/in/f", "1")
+	check(t, os.Chmod(root+"/way", 0o311))
+	t.Cleanup(func() { os.Chmod(root+"/way", 0o755) })
+	s := newStore()
+	r := mustRun(t, s, testOptions(t, root+"/way/in"))
+	if r.Incomplete {
+		t.Errorf("errors %v", r.Errors)
+	}
+	wantPaths(t, s, r, root, "way", "way/in", "way/in/f")
+	if r = mustRun(t, s, testOptions(t, root)); !r.Incomplete {
+		t.Error("a directory that cannot be listed is no error")
+	}
+	wantPaths(t, s, r, root, "way")
 }
 
 // brokenCache fails always.

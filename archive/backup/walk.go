@@ -124,7 +124,7 @@ func (r *run) below(j job) (d *dir, follow, bare bool) {
 
 // descend enters and lists one subdirectory, or completes it without content.
 func (r *run) descend(ctx context.Context, j job) error {
-	p, e := j.d, j.entry()
+	e := j.entry()
 	d, follow, bare := r.below(j)
 	if bare {
 		d.node = r.dirNode(d, e, &e.st, nil)
@@ -146,7 +146,7 @@ func (r *run) descend(ctx context.Context, j job) error {
 	if r.foreign(d, st.dev) { // mounted just now, or by entering it
 		d.whole = false
 	}
-	return r.list(ctx, d, p.old(e))
+	return r.list(ctx, d, e.recorded())
 }
 
 // foreign says that a directory is a mount point that is not to be crossed.
@@ -181,8 +181,8 @@ func (r *run) dirNode(d *dir, e *entry, st *stat, h *handle) snapshot.Node {
 			return list, err
 		})
 	}
-	old := d.parent.old(e)
-	if old == nil || !d.parent.mem.trusted[e.old] || old.Type != snapshot.Dir || old.Ctime != st.ctime || old.Inode != st.ino {
+	old := e.recorded()
+	if old == nil || !e.old.trusted || old.Type != snapshot.Dir || old.Ctime != st.ctime || old.Inode != st.ino {
 		n.Xattrs = read()
 		return n
 	}
@@ -207,11 +207,7 @@ func (r *run) unread(ctx context.Context, d *dir, e *entry, err error) error {
 func (r *run) hollow(ctx context.Context, d *dir) error {
 	n := d.node
 	n.Error = d.failed
-	e := &d.parent.entries[d.index]
-	e.node, e.clean = &n, n.Error == ""
-	if old := d.parent.old(e); old != nil && sameNode(old, &n) {
-		e.node = old
-	}
+	d.parent.entries[d.index].set(&n, n.Error == "")
 	r.o.Progress.Dirs.Add(1)
 	return r.leave(ctx, d.parent)
 }

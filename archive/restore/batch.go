@@ -92,6 +92,9 @@ func (r *run) addFile(ctx context.Context, d *dir, n *snapshot.Node) error {
 				if err := r.content(ctx); err != nil {
 					return err
 				}
+				if f.settled() { // it has failed already
+					return nil
+				}
 				p = &part{f: f, start: p.end()}
 			}
 		}

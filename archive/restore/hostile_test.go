@@ -63,9 +63,7 @@ func TestHostileNames(t *testing.T) {
 func TestNamesAreCheckedAgain(t *testing.T) {
 	t.Parallel()
 	target := tempDir(t)
-	r := &run{src: newFake(), o: Options{Target: target, Progress: new(Progress)}.applyDefaults(), links: map[snapshot.LinkID]*linked{}}
-	r.dirs.max, r.fds.max = 8, 8
-	r.batch.init(1 << 20)
+	r := newRun(newFake(), Options{Target: target})
 	d, err := r.openTarget("/", false)
 	must(t, err)
 	defer r.dirs.close()
@@ -172,10 +170,8 @@ func TestSwappedDuringRestore(t *testing.T) {
 
 // runWith is Run with so many descriptors for directories and for files.
 func runWith(t *testing.T, src Source, root Root, o Options, fds int) (*Report, error) {
-	o.Progress = new(Progress)
-	r := &run{src: src, o: o.applyDefaults(), root: uid == 0, links: map[snapshot.LinkID]*linked{}}
+	r := newRun(src, o)
 	r.dirs.max, r.fds.max = fds, fds
-	r.batch.init(o.MemoryLimit)
 	defer r.dirs.close()
 	err := r.restore(t.Context(), root)
 	return r.report(), err
@@ -200,9 +196,7 @@ func TestSwappedHardLink(t *testing.T) {
 	kids := tree{file_("a", text("a", 1500), group(1)), file_("b", text("a", 1500), group(1))}
 	root := f.put(t, kids)
 	target, outside := tempDir(t), tempDir(t)
-	r := &run{src: f, o: Options{Target: target, Progress: new(Progress)}.applyDefaults(), links: map[snapshot.LinkID]*linked{}}
-	r.dirs.max, r.fds.max = 8, 8
-	r.batch.init(1 << 20)
+	r := newRun(f, Options{Target: target})
 	defer r.dirs.close()
 	r.act = func(a Action) {
 		if a.Path == "/a" {

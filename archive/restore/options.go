@@ -26,7 +26,8 @@ type Source interface {
 // Root is the root directory of a snapshot: the content of "/".
 type Root = snapshot.Root
 
-// Matcher is a compiled list of patterns. Paths are those in the snapshot, with a leading slash.
+// Matcher is a compiled list of patterns, such as backup.Matcher. Paths are those in the snapshot, with a leading
+// slash. A directory that is excluded brings all below it; Match is not asked about that.
 type Matcher interface {
 	Match(path string, dir bool) bool
 }
@@ -72,6 +73,9 @@ func (o Options) applyDefaults() Options {
 	}
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = defaultMemory
+	}
+	if o.Progress == nil {
+		o.Progress = new(Progress)
 	}
 	o.Path = cleanPath(o.Path)
 	o.Roots = slices.Clone(o.Roots)

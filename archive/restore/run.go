@@ -42,6 +42,19 @@ type run struct {
 // archive cannot be reached, ctx ended. What concerns single entries is in the report, which is never nil:
 // with Failed > 0 the result is not complete.
 func Run(ctx context.Context, src Source, root Root, o Options) (*Report, error) {
+	r := newRun(src, o)
+	if o.Delete && len(o.Roots) == 0 {
+		return r.report(), errors.New("delete needs to know which paths were backed up")
+	}
+	if o.Delete && !o.InPlace {
+		return r.report(), errors.New("delete goes with in-place only")
+	}
+	defer r.dirs.close()
+	err := r.restore(ctx, root)
+	return r.report(), err
+}
+
+func newRun(src Source, o Options) *run {
 	o = o.applyDefaults()
 	r := &run{src: src, o: o, root: os.Geteuid() == 0, links: map[snapshot.LinkID]*linked{}}
 	r.warn, r.act = o.Warn, o.Action
@@ -55,21 +68,14 @@ func Run(ctx context.Context, src Source, root Root, o Options) (*Report, error)
 			r.lacking[cleanPath(p)] = struct{}{}
 		}
 	}
-	if r.o.Progress == nil {
-		r.o.Progress = new(Progress)
-	}
-	if o.Delete && len(o.Roots) == 0 {
-		return r.report(), errors.New("delete needs to know which paths were backed up")
-	}
-	if o.Delete && !o.InPlace {
-		return r.report(), errors.New("delete goes with in-place only")
-	}
-	defer r.dirs.close()
+	return r
+}
 
-	err := r.restore(ctx, root)
-	rep := r.report()
+// report returns what was collected.
+func (r *run) report() *Report {
+	rep := r.books.report()
 	rep.BytesWritten, rep.BytesUnchanged = r.written.Load(), r.unchanged.Load()
-	return rep, err
+	return rep
 }
 
 func (r *run) load(ctx context.Context, id chunk.ID) ([]byte, error) {

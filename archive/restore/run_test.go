@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -103,6 +106,34 @@ func TestRoundTripAsRoot(t *testing.T) {
 	rep := restoreClean(t, f, root, Options{Target: target, InPlace: true})
 	if rep.Identical != 11 || rep.MetaOnly != 0 {
 		t.Errorf("second: %+v", rep)
+	}
+}
+
+var _ Source = (*archive.Archive)(nil)
+
+func TestOwnerNames(t *testing.T) {
+	needRoot(t)
+	t.Parallel()
+	named := func(n *snapshot.Node) { n.User, n.Group, n.UID, n.GID = "nobody", "nogroup", 7, 8 }
+	unknown := func(n *snapshot.Node) { n.User, n.Group, n.UID, n.GID = "no such user", "no such group", 7, 8 }
+	f := newFake()
+	root := f.put(t, tree{file_("known", "", named), file_("unknown", "", unknown)})
+	target := tempDir(t)
+	restoreClean(t, f, root, Options{Target: target})
+	compareTree(t, target, tree{file_("known", "", owner(7, 8)), file_("unknown", "", owner(7, 8))})
+	user, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	id, _ := strconv.Atoi(user.Uid)
+	restoreClean(t, f, root, Options{Target: target, OwnerNames: true, InPlace: true})
+	st, err := statAt(unix.AT_FDCWD, filepath.Join(target, "known"))
+	if err != nil || st.uid != uint32(id) {
+		t.Errorf("%+v, %v", st, err)
+	}
+	st, err = statAt(unix.AT_FDCWD, filepath.Join(target, "unknown"))
+	if err != nil || st.uid != 7 || st.gid != 8 {
+		t.Errorf("%+v, %v", st, err)
 	}
 }
 
