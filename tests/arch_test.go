@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"remote/fault":      2,
 	"remote/remotetest": 2,
 	"chunk/seal":        1,
+	"snapshot/pattern":  1,
 	"snapshot":          1,
 	"chunk":             0,
 	"remote":            0,

@@ -25,7 +25,7 @@ func Count(ctx context.Context, o Options) error {
 	}
 	defer r.handles.closeAll()
 	p, roots := makePlan(paths, func(string, error) {})
-	r.rules = o.Excludes.bind(roots)
+	r.rules = o.Excludes.Bind(roots)
 	h, st, err := r.handles.enter(nil, "/", !p.root)
 	if err != nil {
 		return err

@@ -111,7 +111,7 @@ func (r *run) leftOut(d *dir, e *entry) bool {
 	if len(r.rules.rules) == 0 {
 		return false
 	}
-	return r.rules.excluded(d.join(e.name), d.below, e.st.kind == snapshot.Dir)
+	return r.rules.Excluded(d.join(e.name), d.below, e.st.kind == snapshot.Dir)
 }
 
 // decide completes the entries that need not be opened, and returns the files that must be read.

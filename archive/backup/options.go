@@ -10,6 +10,7 @@ import (
 	"cairn/archive"
 	"cairn/chunk"
 	"cairn/snapshot"
+	"cairn/snapshot/pattern"
 )
 
 // Saver is the archive as a backup sees it. Save and Known may be called concurrently; plain may be
@@ -46,7 +47,7 @@ type Options struct {
 	Time                             time.Time // recorded as the start; zero: now
 	PreviousID                       chunk.ID  // of the series' last snapshot, recorded
 
-	Excludes          *Matcher
+	Excludes          *pattern.List
 	ExcludeLargerThan uint64   // files of more bytes are left out; 0: none
 	ExcludeIfPresent  []string // NAME or NAME:header: of a directory that has it only NAME itself is kept
 	ExcludeCaches     bool     // the same for a CACHEDIR.TAG with its signature; off by default, as elsewhere
@@ -96,7 +97,7 @@ func (o Options) applyDefaults() (Options, error) {
 		o.Progress = new(Progress)
 	}
 	if o.Excludes == nil {
-		o.Excludes = new(Matcher)
+		o.Excludes = new(pattern.List)
 	}
 	if o.Warn == nil {
 		o.Warn = func(string, error) {}

@@ -13,6 +13,7 @@ import (
 
 	"cairn/chunk"
 	"cairn/snapshot"
+	"cairn/snapshot/pattern"
 )
 
 // queuedFiles is how far the walk may be ahead of the readers: enough that they do not wait for a cold directory, and
@@ -31,7 +32,7 @@ type run struct {
 	stack        stack
 	buffers      *buffers
 	cutter       *chunk.Cutter // cloned by each reader
-	rules        ruleset
+	rules        pattern.Bound
 	markers      []marker
 	cacheTrouble sync.Once // a broken cache is mentioned once
 
@@ -92,7 +93,7 @@ func Run(ctx context.Context, w Saver, o Options) (*Report, error) {
 	if len(roots) == 0 {
 		return nil, r.noPaths()
 	}
-	r.rules = o.Excludes.bind(roots)
+	r.rules = o.Excludes.Bind(roots)
 	if err := r.tree(ctx, p); err != nil {
 		return nil, err
 	}

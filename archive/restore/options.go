@@ -26,7 +26,7 @@ type Source interface {
 // Root is the root directory of a snapshot: the content of "/".
 type Root = snapshot.Root
 
-// Matcher is a compiled list of patterns, such as backup.Matcher. Paths are those in the snapshot, with a leading
+// Matcher is a compiled list of patterns, such as pattern.List. Paths are those in the snapshot, with a leading
 // slash. A directory that is excluded brings all below it; Match is not asked about that.
 type Matcher interface {
 	Match(path string, dir bool) bool

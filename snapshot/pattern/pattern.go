@@ -1,4 +1,6 @@
-package backup
+// Package pattern matches paths with the patterns of gitignore(5). It is pure: it knows no file system and no tree,
+// so that a backup, a restore and a search mean the same by the same pattern.
+package pattern
 
 import (
 	"bufio"
@@ -8,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Matcher holds exclude patterns in the syntax of gitignore(5). The zero value excludes nothing. It is
-// not changed by a backup; Add must not be called during one.
+// List is a list of patterns in the syntax of gitignore(5). The zero value matches nothing. It may be used
+// concurrently once the last pattern has been added.
 //
 //   - The last pattern that matches decides; `!pattern` takes in again, but not below an excluded directory.
 //   - A pattern without a slash, or with one at its end only, is compared with each name at any depth.
@@ -20,11 +22,11 @@ import (
 //   - `*`, `?` and `[a-z]`, `[!a]`, `[[:digit:]]` do not match a slash; `\` takes the next character as it is.
 //
 // A path that was named to the backup is never excluded by a pattern.
-type Matcher struct {
-	patterns []pattern
+type List struct {
+	patterns []entry
 }
 
-type pattern struct {
+type entry struct {
 	text     string
 	negate   bool
 	dirOnly  bool
@@ -34,12 +36,12 @@ type pattern struct {
 	elems    []glob
 }
 
-// Add appends a pattern. It is taken as it is; ReadPatterns is what knows comments.
-func (m *Matcher) Add(text string, foldCase bool) error {
-	p := pattern{text: text, fold: foldCase}
+// Add appends a pattern. It is taken as it is; Read is what knows comments.
+func (l *List) Add(text string, foldCase bool) error {
+	p := entry{text: text, fold: foldCase}
 	s := text
 	if s, p.negate = strings.CutPrefix(s, "!"); s == "" {
-		return fmt.Errorf("exclude pattern %q is empty", text)
+		return fmt.Errorf("pattern %q is empty", text)
 	}
 	s, p.dirOnly = trimSlash(s)
 	p.anchored = strings.Contains(s, "/")
@@ -52,18 +54,18 @@ func (m *Matcher) Add(text string, foldCase bool) error {
 			if s != "" {
 				continue // a//b means a/b
 			}
-			return fmt.Errorf("exclude pattern %q names everything; give a path less instead", text)
+			return fmt.Errorf("pattern %q names everything; give a path less instead", text)
 		}
 		g, err := compileGlob(e)
 		if err != nil {
-			return fmt.Errorf("exclude pattern %q: %w", text, err)
+			return fmt.Errorf("pattern %q: %w", text, err)
 		}
 		if !p.anchored && g.kind == anyDepth {
 			g = glob{kind: anything}
 		}
 		p.elems = append(p.elems, g)
 	}
-	m.patterns = append(m.patterns, p)
+	l.patterns = append(l.patterns, p)
 	return nil
 }
 
@@ -73,17 +75,17 @@ func trimSlash(s string) (string, bool) {
 }
 
 // Patterns returns the patterns as they were added.
-func (m *Matcher) Patterns() []string {
-	texts := make([]string, 0, len(m.patterns))
-	for _, p := range m.patterns {
+func (l *List) Patterns() []string {
+	texts := make([]string, 0, len(l.patterns))
+	for _, p := range l.patterns {
 		texts = append(texts, p.text)
 	}
 	return texts
 }
 
-// ReadPatterns reads a file of patterns as git reads .gitignore: lines that begin with # and blank ones
+// Read reads a file of patterns as git reads .gitignore: lines that begin with # and blank ones
 // do not count, trailing blanks neither unless escaped.
-func ReadPatterns(r io.Reader) ([]string, error) {
+func Read(r io.Reader) ([]string, error) {
 	var list []string
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -99,7 +101,7 @@ func ReadPatterns(r io.Reader) ([]string, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read exclude patterns: %w", err)
+		return nil, fmt.Errorf("read patterns: %w", err)
 	}
 	return list, nil
 }
@@ -109,28 +111,28 @@ func escapedEnd(s string) bool {
 	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
 }
 
-// ruleset is a Matcher bound to the named paths of one backup.
-type ruleset struct {
+// Bound is a List bound to the named paths of one backup.
+type Bound struct {
 	rules []rule
 }
 
 type rule struct {
-	*pattern
+	*entry
 	absolute bool
 }
 
-// bind decides for each rooted pattern which way it is meant. roots are absolute and clean.
-func (m *Matcher) bind(roots []string) ruleset {
-	var s ruleset
-	for i := range m.patterns {
-		p := &m.patterns[i]
+// Bind decides for each rooted pattern which way it is meant. roots are absolute and clean.
+func (l *List) Bind(roots []string) Bound {
+	var s Bound
+	for i := range l.patterns {
+		p := &l.patterns[i]
 		s.rules = append(s.rules, rule{p, p.rooted && p.covers(roots)})
 	}
 	return s
 }
 
 // covers says whether the pattern begins with elements that match one of the roots and goes on below it.
-func (p *pattern) covers(roots []string) bool {
+func (p *entry) covers(roots []string) bool {
 	for _, root := range roots {
 		if p.begins(p.folded(strings.TrimPrefix(root, "/"))) {
 			return true
@@ -139,7 +141,7 @@ func (p *pattern) covers(roots []string) bool {
 	return false
 }
 
-func (p *pattern) begins(root string) bool {
+func (p *entry) begins(root string) bool {
 	for i, g := range p.elems {
 		if g.kind == anyDepth {
 			return true
@@ -156,16 +158,16 @@ func (p *pattern) begins(root string) bool {
 	return false
 }
 
-func (p *pattern) folded(s string) string {
+func (p *entry) folded(s string) string {
 	if p.fold {
 		return strings.ToLower(s)
 	}
 	return s
 }
 
-// excluded says whether an entry is left out. path is its absolute path, below (the length of) the named
+// Excluded says whether an entry is left out. path is its absolute path, below (the length of) the named
 // path it was reached from; the caller has asked for its parents before.
-func (s *ruleset) excluded(path string, below int, isDir bool) bool {
+func (s *Bound) Excluded(path string, below int, isDir bool) bool {
 	if len(s.rules) == 0 {
 		return false
 	}
@@ -191,6 +193,16 @@ func (s *ruleset) excluded(path string, below int, isDir bool) bool {
 		}
 	}
 	return false
+}
+
+// Match compares a path in a snapshot ("/srv/a") with the patterns, for commands that look at trees: a pattern with a
+// slash is compared with the whole path, one without with the last element. A `!pattern` takes back an earlier match.
+func (l *List) Match(path string, dir bool) bool {
+	s := Bound{}
+	for i := range l.patterns {
+		s.rules = append(s.rules, rule{&l.patterns[i], l.patterns[i].rooted})
+	}
+	return s.Excluded(path, 0, dir)
 }
 
 // matchPath matches a whole relative path. Like matchGlob it goes back to the last `**` only: the elements before

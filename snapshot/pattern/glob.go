@@ -1,4 +1,4 @@
-package backup
+package pattern
 
 import (
 	"errors"
