@@ -10,8 +10,8 @@ import (
 	"cairn/pack"
 )
 
-// groupSize is how many entries are sorted and written at a time: 65536 × (24 B record + 56 B key and value) = 5 MB.
-const groupSize = 1 << 16
+// groupSize is how many entries are sorted and written at a time: 16384 × (40 B + 53 B key and value) = 1.5 MB.
+const groupSize = 1 << 14
 
 // Apply adds the columns of a segment to the index, and then notes that the segment is applied. With the zero segment it
 // adds columns that no published segment names yet. Columns that were applied before are skipped, so a repeated call costs

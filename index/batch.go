@@ -6,8 +6,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// batch collects writes and commits them in order, as many at a time as Badger takes (about 13,000 entries with a write
-// buffer of 8 MiB). Each commit is waited for before the next begins: after a failed write Badger would end the process at
+// batch collects writes and commits them in order, as many at a time as Badger takes (some 3000 entries). Each commit is waited for before the next begins: after a failed write Badger would end the process at
 // the following one, so there must not be any; after a crash there is a prefix of what was written.
 //
 // The database's write mutex is held while a batch lives, so that it cannot be closed. Keys and values must not change

@@ -16,7 +16,7 @@ const filesMagic = 'F'<<8 | format
 
 const (
 	// partSize is the longest value that is kept whole. Longer ones are split, since a Badger transaction takes at most
-	// 614 KiB (15 % of filesMemTable).
+	// 307 KiB (15 % of its buffer).
 	partSize = 256 << 10
 	// MaxValue is the longest value that a stat cache keeps.
 	MaxValue = 16 << 20
@@ -53,7 +53,7 @@ type Files struct {
 // that another process is backing up the same series; any error means: go without. A cache that is damaged or larger than
 // o.Limit is made anew, which o.Notice is told.
 func OpenFiles(dir string, o Options) (*Files, error) {
-	d := &db{dirs: []string{dir}, magic: filesMagic, o: o.applyDefaults(filesMemTable)}
+	d := &db{dirs: []string{dir}, magic: filesMagic, o: o.applyDefaults()}
 	if err := d.open(); err != nil {
 		return nil, fmt.Errorf("open stat cache: %w", err)
 	}

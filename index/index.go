@@ -40,7 +40,7 @@ type Index struct {
 // A database that is damaged, of another format or was being written when the machine went down is set aside and made
 // anew, which o.Notice is told. ErrBusy and ErrNoSpace mean: use a Map instead.
 func Open(dir string, o Options) (*Index, error) {
-	d := &db{magic: indexMagic, o: o.applyDefaults(indexMemTable)}
+	d := &db{magic: indexMagic, o: o.applyDefaults()}
 	for i := range slots {
 		d.dirs = append(d.dirs, slotDir(dir, i))
 	}

@@ -105,6 +105,9 @@ func (x *Index) Stats() (Stats, error) {
 	}
 	x.d.mu.RLock()
 	defer x.d.mu.RUnlock()
+	if x.d.b == nil {
+		return Stats{}, ErrClosed
+	}
 	s.Disk = diskUsage(x.d.slot.dir)
 	return s, nil
 }

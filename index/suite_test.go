@@ -2,12 +2,8 @@ package index
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"iter"
-	"math/rand/v2"
-	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -15,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cairn/chunk"
-	"cairn/chunk/seal"
 	"cairn/pack"
 )
 
@@ -64,110 +59,6 @@ func suite(t *testing.T, make func(t *testing.T) index) {
 			}
 		})
 	}
-}
-
-func packID(n int) pack.ID { return pack.ID(chunk.Sum(fmt.Appendf(nil, "pack %d", n))) }
-
-func blobID(n int) chunk.ID { return chunk.Sum(fmt.Appendf(nil, "blob %d", n)) }
-
-func session(n int) pack.SessionWrap {
-	s := pack.SessionWrap{Wrap: seal.Wrap{HPKE: bytes.Repeat([]byte{byte(n)}, 1168)}}
-	binary.BigEndian.PutUint32(s.ID[:], uint32(n))
-	if n%2 == 0 {
-		s.Wrap.Root = bytes.Repeat([]byte{byte(n + 1)}, 60)
-	}
-	return s
-}
-
-// column makes column `number` of pack n with the blobs [first, first+count), every third of them from foreign sessions.
-func column(n, number int, kind chunk.Type, first, count int) pack.Column {
-	c := pack.Column{
-		Pack: packID(n), Kind: kind, Geometry: pack.Geometry{K: 4, M: 2, Epoch: uint16(n)}, L: 4096 * int64(n+1),
-		Number: number, Session: session(n), Sessions: []pack.SessionWrap{session(100), session(101)},
-	}
-	var off uint32
-	for i := first; i < first+count; i++ {
-		e := pack.Entry{ID: blobID(i), Offset: off, Stored: uint32(100 + i%7), Plain: uint32(i + 1),
-			Compression: seal.Compression(i % 2)}
-		if i%3 == 0 {
-			e.Session = uint8(1 + i%2)
-		}
-		off += e.Stored
-		c.Entries = append(c.Entries, e)
-	}
-	return c
-}
-
-// where is the Location that c gives to its blob i.
-func where(c *pack.Column, i int) pack.Location {
-	e := c.Entries[i]
-	return pack.Location{Pack: c.Pack, Kind: c.Kind, Geometry: c.Geometry, L: c.L, Column: c.Number,
-		Offset: e.Offset, Stored: e.Stored, Plain: e.Plain, Compression: e.Compression, Session: c.SessionOf(e)}
-}
-
-func apply1(t *testing.T, x index, segment pack.ID, cols ...pack.Column) {
-	t.Helper()
-	if err := x.Apply(segment, cols); err != nil {
-		t.Fatalf("apply: %v", err)
-	}
-}
-
-// lookup returns the answers of Lookup, after comparing them with those of Has.
-func lookup(t *testing.T, x index, kind chunk.Type, ids ...chunk.ID) []pack.Location {
-	t.Helper()
-	out, has := make([]pack.Location, len(ids)), make([]bool, len(ids))
-	// What was there before must not shine through.
-	for i := range out {
-		out[i], has[i] = pack.Location{Pack: packID(-1)}, i%2 == 0
-	}
-	if err := errors.Join(x.Lookup(kind, ids, out), x.Has(kind, ids, has)); err != nil {
-		t.Fatalf("look up: %v", err)
-	}
-	for i := range out {
-		if has[i] != out[i].Found() {
-			t.Fatalf("blob %d: Has says %v, Lookup %+v", i, has[i], out[i])
-		}
-	}
-	return out
-}
-
-func collect[T any](t *testing.T, seq iter.Seq2[T, error]) []T {
-	t.Helper()
-	var list []T
-	for v, err := range seq {
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, v)
-	}
-	return list
-}
-
-// expect checks that all blobs of the columns are found where the columns say.
-func expect(t *testing.T, x index, cols ...pack.Column) {
-	t.Helper()
-	for _, c := range cols {
-		var ids []chunk.ID
-		for _, e := range c.Entries {
-			ids = append(ids, e.ID)
-		}
-		for i, got := range lookup(t, x, c.Kind, ids...) {
-			same(t, where(&c, i), got)
-		}
-	}
-}
-
-// same is cmp.Diff for tens of thousands.
-func same(t *testing.T, want, got pack.Location) {
-	t.Helper()
-	a, b := want.Session, got.Session
-	equal := a.ID == b.ID && bytes.Equal(a.Wrap.HPKE, b.Wrap.HPKE) && bytes.Equal(a.Wrap.Root, b.Wrap.Root)
-	v, w := want, got
-	v.Session, w.Session = pack.SessionWrap{}, pack.SessionWrap{}
-	if equal && reflect.DeepEqual(v, w) {
-		return
-	}
-	t.Fatalf("unlike: %s", cmp.Diff(want, got))
 }
 
 func testEmpty(t *testing.T, x index) {
@@ -462,66 +353,4 @@ func testOwnMemory(t *testing.T, x index) {
 	clear(c.Sessions[0].Wrap.HPKE)
 	clear(c.Entries)
 	expect(t, x, again)
-}
-
-// TestModel applies the same random segments to both indexes, closing and dropping one now and then.
-func TestModel(t *testing.T) {
-	t.Parallel()
-	rng := rand.New(rand.NewPCG(1, 2))
-	dir := t.TempDir() + "/index"
-	x, m := open(t, dir, Options{MemTable: 1 << 20}), NewMap()
-	for step := range 300 {
-		switch n := rng.IntN(20); {
-		case n == 0 && rng.IntN(3) == 0:
-			if err := errors.Join(x.Drop(), m.Drop()); err != nil {
-				t.Fatal(err)
-			}
-		case n <= 2:
-			if err := x.Close(); err != nil {
-				t.Fatal(err)
-			}
-			x = open(t, dir, Options{MemTable: 1 << 20})
-		default:
-			var cols []pack.Column
-			for range rng.IntN(4) {
-				p := rng.IntN(50)
-				cols = append(cols, column(p, rng.IntN(4), chunk.Data+chunk.Type(p%2), rng.IntN(500), rng.IntN(200)))
-			}
-			segment := packID(1000 + step)
-			if n == 3 {
-				segment = pack.ID{}
-			}
-			apply1(t, x, segment, cols...)
-			apply1(t, m, segment, cols...)
-		}
-		if step%10 != 0 {
-			continue
-		}
-		for kind := chunk.Data; kind <= chunk.Tree; kind++ {
-			want, got := collect(t, m.Blobs(kind)), collect(t, x.Blobs(kind))
-			if len(want) != len(got) {
-				t.Fatalf("step %d: %d blobs, want %d", step, len(got), len(want))
-			}
-			for i := range want {
-				if want[i].ID != got[i].ID {
-					t.Fatalf("step %d: %s, want %s", step, got[i].ID, want[i].ID)
-				}
-				same(t, want[i].Location, got[i].Location)
-			}
-		}
-		if diff := cmp.Diff(collect(t, m.Segments()), collect(t, x.Segments())); diff != "" {
-			t.Fatalf("step %d: %s", step, diff)
-		}
-		if diff := cmp.Diff(sorted(collect(t, m.Packs())), sorted(collect(t, x.Packs()))); diff != "" {
-			t.Fatalf("step %d: %s", step, diff)
-		}
-	}
-	if err := x.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func sorted(list []PackInfo) []PackInfo {
-	slices.SortFunc(list, func(a, b PackInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	return list
 }
