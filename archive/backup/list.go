@@ -108,7 +108,7 @@ func (r *run) leftOut(d *dir, e *entry) bool {
 	if r.o.ExcludeLargerThan > 0 && e.st.kind == snapshot.File && e.st.size > r.o.ExcludeLargerThan {
 		return true
 	}
-	if len(r.rules.rules) == 0 {
+	if r.rules.Empty() {
 		return false
 	}
 	return r.rules.Excluded(d.join(e.name), d.below, e.st.kind == snapshot.Dir)

@@ -165,6 +165,9 @@ func (p *entry) folded(s string) string {
 	return s
 }
 
+// Empty says that nothing can match, so that a caller need not put paths together.
+func (s *Bound) Empty() bool { return len(s.rules) == 0 }
+
 // Excluded says whether an entry is left out. path is its absolute path, below (the length of) the named
 // path it was reached from; the caller has asked for its parents before.
 func (s *Bound) Excluded(path string, below int, isDir bool) bool {
