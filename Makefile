@@ -10,7 +10,7 @@ export CGO_ENABLED ?= 1
 MAKEFLAGS   += --no-print-directory
 
 # Go keeps its caches below HOME; a machine that has none gets one here.
-HOME_OK := $(shell [ -n "$$HOME" ] && mkdir -p "$$HOME" 2>/dev/null && [ -w "$$HOME" ] && echo yes)
+HOME_OK := $(shell d=$${HOME:-}; [ -n "$$d" ] && mkdir -p "$$d" 2>/dev/null && [ -w "$$d" ] && echo yes)
 ifneq ($(HOME_OK),yes)
 export HOME := $(CURDIR)/.home
 endif
@@ -69,7 +69,7 @@ fuzz:
 	done
 
 soak:
-	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run Soak -v ./tests/...
+	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run Soak -v ./tests
 
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

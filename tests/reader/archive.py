@@ -26,11 +26,17 @@ class Node:
     TYPES = {FILE: stat.S_IFREG, DIRECTORY: stat.S_IFDIR, SYMLINK: stat.S_IFLNK, FIFO: stat.S_IFIFO,
              SOCKET: stat.S_IFSOCK, CHARDEV: stat.S_IFCHR, BLOCKDEV: stat.S_IFBLK}
 
+    KEYS = {FILE: {11, 12, 13, 15, 18}, DIRECTORY: {12, 13}, SYMLINK: {14, 15}, FIFO: {15}, SOCKET: {15},
+            CHARDEV: {15, 16}, BLOCKDEV: {15, 16}}   # besides those that all may have
+
     def __init__(self, fields):
         self.name, self.type, self.mode = fields[1], fields[2], fields.get(3, 0)
         need(isinstance(self.name, bytes) and self.name not in (b"", b".", b"..") and b"/" not in self.name
              and b"\0" not in self.name, f"impossible name {self.name!r}")
         need(self.type in self.TYPES and 0 <= self.mode <= 0o7777, "impossible type or mode")
+        known = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 19, 20} | self.KEYS[self.type]
+        need(set(fields) <= known, f"fields that do not belong there: {set(fields) - known}")
+        need(self.type not in (CHARDEV, BLOCKDEV) or 16 in fields or 19 in fields, "device without a number")
         self.uid, self.gid = fields.get(4, 0), fields.get(5, 0)
         need(all(isinstance(fields.get(key, 0), int) for key in (4, 5, 11, 13)), "not a number")
         self.mtime = instant(fields.get(8, (0, 0)))
@@ -54,6 +60,7 @@ class Node:
 
 class Snapshot:
     def __init__(self, fields, mark):
+        need(set(fields) <= set(range(1, 24)), "unknown fields")
         self.content, self.depth = pieces(fields.get(1, b"")), fields.get(2, 0)
         self.start = tuple(fields.get(3, (0, 0)))
         self.series, self.host, self.paths = fields.get(6, ""), fields.get(7, ""), fields.get(11, [])
@@ -124,6 +131,8 @@ class Archive:
         with reading("index segment"):
             segment = uncbor(plain)
             sessions = [Session(*s) for s in segment[1]]
+            named = list(dict.fromkeys(column[7] for column in segment[2]))
+            need(named == list(range(len(sessions))) and len(set(sessions)) == len(sessions), "sessions out of order")
             for pack_id, kind, k, m, _epoch, size, c, number, directory in segment[2]:
                 need(kind in (DATA, TREE) and 0 <= c < k and k + m <= 32 and size <= 32 * MIB and len(pack_id) == 32,
                      "impossible column")
@@ -144,7 +153,10 @@ class Archive:
             aad = (struct.pack("<H", 1) + self.id + name + session + bytes([entry.compression])
                    + struct.pack("<I", entry.plain))
             body = unseal(mac(session_key, name), column[entry.offset:entry.offset + entry.stored], aad)
-            plain = unzstd(body, entry.plain) if entry.compression else body
+            plain = body
+            if entry.compression:
+                need(len(body) < entry.plain, "compressed for nothing")
+                plain = unzstd(body, entry.plain)
             need(len(plain) == entry.plain and sha256(plain) == entry.id, "its content is not what it is named")
             return plain
 
@@ -172,6 +184,7 @@ class Archive:
             else:
                 with reading(f"list {blob.hex()}"):
                     inner = pieces(uncbor(self.load(TREE, blob)))
+                    need(inner, "empty list")
                 yield from self.content(inner, depth - 1)
 
     def nodes(self, ids, depth):
@@ -180,7 +193,7 @@ class Archive:
         for blob in self.content(ids, depth):
             with reading(f"tree {blob.hex()}"):
                 piece = uncbor(self.load(TREE, blob))
-                need(len(piece) <= 65536, "too many nodes")
+                need(1 <= len(piece) <= 65536, "no nodes, or too many")
                 piece = [Node(fields) for fields in piece]
                 for node in piece:
                     need(node.name > last, "names not in ascending order")

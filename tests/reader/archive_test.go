@@ -1,7 +1,6 @@
 package reader
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,10 +29,7 @@ func TestArchive(t *testing.T) {
 		c.Env = append(os.Environ(), "HOME="+top, "CAIRN_CACHE_DIR="+filepath.Join(top, "cache"), "CAIRN_PASSWORD=correct horse",
 			"CAIRN_ARCHIVE="+strings.Join(members, ","))
 		out, err := c.CombinedOutput()
-		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 3 && os.Geteuid() != 0 {
-			return // a normal user may not read all of the tree
-		}
-		if err != nil {
+		if err != nil && (os.Geteuid() == 0 || err.Error() != "exit status 3") { // a normal user may not read all of it
 			t.Fatalf("cairn %v: %v\n%s", arguments, err, out)
 		}
 	}
@@ -92,7 +88,7 @@ func remove(t *testing.T, dir string) {
 func read(t *testing.T, arguments ...string) string {
 	t.Helper()
 	out, err := exec.Command(python, append([]string{"reader.py"}, arguments...)...).CombinedOutput()
-	if err != nil {
+	if err != nil && (os.Geteuid() == 0 || err.Error() != "exit status 3") { // a normal user's backup may lack files
 		t.Fatalf("reader.py %v: %v\n%s", arguments, err, out)
 	}
 	return string(out)

@@ -92,9 +92,12 @@ def uncbor(data):
 
 
 def unzstd(data, limit):
-    size = zstandard.frame_content_size(data)   # -1: not recorded
-    need(size <= limit, "zstd frame too large")
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=limit)
+    """One frame that states its size, and nothing behind it."""
+    need(0 <= zstandard.frame_content_size(data) <= limit, "zstd frame without a size, or too large")
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    plain = frame.decompress(data)
+    need(not frame.unused_data, "something behind the zstd frame")
+    return plain
 
 
 def pieces(joined, size=32):

@@ -54,8 +54,12 @@ def parse_slot(data):
     need(magic == b"CAIRNKEY", "not a key slot")
     if version != 1:
         raise Refused(f"key slot version {version} is not known to this reader")
-    need(len(data) == 16 + h + s, "wrong length")
-    return Slot(data[:16 + h], data[16 + h:])
+    need(len(data) == 16 + h + s + 32, "wrong length")
+    need(sha256(data[:-32]) == data[-32:], "checksum does not fit")
+    slot = Slot(data[:16 + h], data[16 + h:-32])
+    known = {1, 2, 3, 4, 5, 6, 7, 11, 12} | ({8, 9, 10} if slot.header[3] == 1 else set())
+    need(set(slot.header) <= known | ({13, 14} if slot.header[4] == 2 else set()), "keys that do not belong there")
+    return slot
 
 
 def open_slot(slot, archive, key):
@@ -75,9 +79,14 @@ def password_key(header, password):
     return hash_secret_raw(password, salt, t, memory, lanes, 32, Argon2Type.ID, 0x13)
 
 
+def match_text(pattern, text):
+    """Texts are typed by people: case, blanks, line breaks and lines that begin with # do not matter."""
+    typed = "".join(line for line in text.splitlines() if not line.startswith("#"))
+    return re.fullmatch(pattern, "".join(typed.split()).lower())
+
+
 def parse_key_file(text):
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    match = re.fullmatch("CAIRN-KEY-1-([0-9a-f]{64})-([0-9a-f]{8})", lines[0]) if len(lines) == 1 else None
+    match = match_text("cairn-key-1-([0-9a-f]{64})-([0-9a-f]{8})", text)
     if not match:
         raise Refused("not a Cairn key file")
     key = bytes.fromhex(match[1])
@@ -87,7 +96,7 @@ def parse_key_file(text):
 
 
 def parse_recovery(text):
-    match = re.fullmatch("CAIRN-RECOVERY-1-([0-9a-f]{32})-([0-9a-f]{64})-([0-9a-f]{8})", "".join(text.split()))
+    match = match_text("cairn-recovery-1-([0-9a-f]{32})-([0-9a-f]{64})-([0-9a-f]{8})", text)
     if not match:
         raise Refused("not a Cairn recovery text")
     archive, root = bytes.fromhex(match[1]), bytes.fromhex(match[2])

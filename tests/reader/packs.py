@@ -157,9 +157,10 @@ Entry = namedtuple("Entry", "id offset stored plain compression session")   # se
 
 def parse_directory(plain, room):
     """(entries, foreign sessions) of a column; the blobs must end before the directory begins, at `room`."""
+    need(set(plain) <= {1, 2, 3, 4, 5, 6}, "unknown keys")
     ids = pieces(plain[1])
     n = len(ids)
-    need(n <= 1 << 20, "too many blobs")
+    need(n <= 1 << 18, "too many blobs")
     stored, lengths = struct.unpack(f"<{n}I", plain[2]), struct.unpack(f"<{n}I", plain[3])
     numbers = plain.get(5, bytes(n))
     need(len(plain[4]) == n and len(numbers) == n, "tables of differing lengths")

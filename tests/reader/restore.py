@@ -3,7 +3,7 @@ import os
 import resource
 
 from archive import DIRECTORY, FILE, SYMLINK
-from conventions import DATA, Damage, NeedsHPKE, Refused, need, shown, warn
+from conventions import DATA, MIB, Damage, NeedsHPKE, Refused, need, shown, warn
 
 
 class Restore:
@@ -45,7 +45,7 @@ class Restore:
             elif child.type == DIRECTORY:
                 inner = self.attempt(folder, path + [child.name], child)
                 if inner is not None:
-                    need(len(stack) < 4096, "path too deep")
+                    need(len(stack) < 4096 and sum(map(len, path)) < MIB, "path too deep")
                     stack.append((inner, path + [child.name], child,
                                   self.archive.nodes(child.content, child.depth)))
             else:

@@ -67,8 +67,11 @@ class Conventions(unittest.TestCase):
     def test_slot_bytes(self):
         header = tiny.cbor({1: tiny.ARCHIVE, 2: bytes(16), 3: 1, 4: 1})
         data = b"CAIRNKEY\1\0" + bytes([len(header), 0, 2, 0, 0, 0]) + header + b"xy"
+        data += keys.sha256(data)
         slot = keys.parse_slot(data)
-        self.assertEqual((slot.header[1], slot.aad, slot.sealed), (tiny.ARCHIVE, data[:-2], b"xy"))
+        self.assertEqual((slot.header[1], slot.aad, slot.sealed), (tiny.ARCHIVE, data[:-34], b"xy"))
+        with self.assertRaises(Damage):
+            keys.parse_slot(data[:-33] + b"z" + data[-32:])
         for end in range(16, len(data)):
             with self.assertRaises(Damage):
                 keys.parse_slot(data[:end])
@@ -90,7 +93,8 @@ class Conventions(unittest.TestCase):
     def test_recovery(self):
         check = sha256(tiny.ARCHIVE + tiny.ROOT).hex()[:8]
         text = f"CAIRN-RECOVERY-1-{tiny.ARCHIVE.hex()}-\n{tiny.ROOT.hex()} -{check}"
-        self.assertEqual(keys.parse_recovery(text), (tiny.ARCHIVE, tiny.ROOT))
+        for typed in (text, text.upper(), "# paper\n " + text.replace("-", " -\n ")):
+            self.assertEqual(keys.parse_recovery(typed), (tiny.ARCHIVE, tiny.ROOT))
         with self.assertRaises(Refused):
             keys.parse_recovery(text.replace("64", "65", 1))
 

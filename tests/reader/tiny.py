@@ -80,7 +80,8 @@ class Writer:
         header = cbor({1: ARCHIVE, 2: slot, 3: 2, 4: 1, 5: "key file", 6: 1, 7: salt, 11: sha256(KEY_FILE)[:8]})
         bundle = cbor({1: 1, 2: ROOT})
         aad = b"CAIRNKEY" + struct.pack("<HHI", 1, len(header), len(bundle) + 28) + header
-        self.put_all("keys/" + slot.hex(), aad + seal(hkdf(KEY_FILE, salt, b"cairn/v1/keyfile"), bundle, aad))
+        data = aad + seal(hkdf(KEY_FILE, salt, b"cairn/v1/keyfile"), bundle, aad)
+        self.put_all("keys/" + slot.hex(), data + sha256(data))
 
     def blob(self, kind, plain, compress=False):
         """Keeps a sealed blob for the next pack of its kind; returns its id."""
