@@ -79,9 +79,17 @@ func (r *run) setOwner(h handle, e entry, n *snapshot.Node) bool {
 	}
 	if !r.root {
 		_ = h.chown(-1, int(gid)) // a group that we are in can still be given
+		if r.onTheWay(e.path()) {
+			return false // /home is root's, and nobody who backed up /home/anna expects otherwise
+		}
 	}
 	r.warning(WarnOwner, e.path(), fmt.Errorf("owner %d:%d: %w", uid, gid, err))
 	return false
+}
+
+// onTheWay says whether a directory was not backed up itself but leads to what was.
+func (r *run) onTheWay(path string) bool {
+	return slices.ContainsFunc(r.o.Roots, func(root string) bool { return root != path && below(root, path) })
 }
 
 // withoutPrivilege leaves out setuid and setgid where they would lend the rights of another owner than the recorded one.

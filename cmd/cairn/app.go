@@ -29,7 +29,9 @@ func newApp(e *env) *cli.App {
 		Version:              version(),
 		HideVersion:          true, // `cairn version` says more
 		EnableBashCompletion: true,
-		Reader:               e.stdin, Writer: e.stdout, ErrWriter: e.stderr,
+		// A comma is part of a pattern or a path, not an end of it.
+		DisableSliceFlagSeparator: true,
+		Reader:                    e.stdin, Writer: e.stdout, ErrWriter: e.stderr,
 		Flags:          commonFlags(),
 		Commands:       commands(e),
 		ExitErrHandler: func(*cli.Context, error) {}, // run prints and decides
@@ -69,17 +71,10 @@ func command(e *env, c *cli.Command) *cli.Command {
 
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	name := "cairn"
-	if c.Command != nil && c.Command.Name != "" {
-		name = c.Command.FullName()
+	if c.Command != nil && c.Command.HelpName != "" {
+		name = c.Command.HelpName
 	}
-	return &exitError{exitUsage, hint(err, fmt.Sprintf("`cairn help %s` shows the flags", trimName(name)))}
-}
-
-func trimName(name string) string {
-	if name == "cairn" {
-		return ""
-	}
-	return name
+	return &exitError{exitUsage, hint(err, fmt.Sprintf("`%s --help` shows the flags", name))}
 }
 
 // values returns a common flag from wherever it was set: after the command, or before it.

@@ -25,7 +25,7 @@ func reorder(app *cli.App, args []string) []string {
 			break
 		}
 		if len(arg) > 1 && arg[0] == '-' {
-			moved = append(moved, arg)
+			moved = append(moved, fullName(arg, flags, global))
 			if takesValue(arg, flags, global) && len(rest) > 0 {
 				moved = append(moved, rest[0])
 				rest = rest[1:]
@@ -49,6 +49,24 @@ func find(commands []*cli.Command, name string) *cli.Command {
 		return nil
 	}
 	return commands[i]
+}
+
+// fullName writes a flag by its first name: urfave/cli refuses `--exclude a -e b` as two forms of one flag.
+func fullName(arg string, sets ...[]cli.Flag) string {
+	name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	for _, flags := range sets {
+		for _, f := range flags {
+			if !slices.Contains(f.Names(), name) {
+				continue
+			}
+			full := "--" + f.Names()[0]
+			if given {
+				full += "=" + value
+			}
+			return full
+		}
+	}
+	return arg
 }
 
 // takesValue says whether a flag as written consumes the next word.

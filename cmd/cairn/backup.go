@@ -19,6 +19,7 @@ import (
 	"cairn/chunk"
 	"cairn/index"
 	"cairn/snapshot"
+	"cairn/snapshot/pattern"
 )
 
 func backupCommand(e *env) *cli.Command {
@@ -26,20 +27,25 @@ func backupCommand(e *env) *cli.Command {
 		Name:      "backup",
 		Usage:     "back up files, a stream or a command's output",
 		ArgsUsage: "[PATH… | --stdin NAME | --command NAME -- CMD…]",
-		Description: `Makes a snapshot of the paths. Only what changed since the last backup is read, and only what
-the archive does not have yet is stored. What cannot be read is listed, kept in mind in the snapshot,
-and gives exit code 3; everything else is stored all the same.
+		Description: `Makes a snapshot of the paths. Only files that changed since the last backup are read, and only what
+the archive does not have yet is stored. What cannot be read is listed, recorded in the snapshot, and
+gives exit code 3; everything else is stored all the same.
 
 With nothing configured, the first backup makes an archive in your data directory and a key for it.
 
 An interrupted backup is resumed by running it again: what had reached the archive is not uploaded twice.
 
-Patterns have gitignore syntax: "*.o" matches anywhere, "/srv/cache" the absolute path, "!keep.o" takes
-back an earlier match, "dir/" matches directories only.
+Backups of the same paths on the same host make a series: each knows the one before. --series NAME puts
+snapshots into a series of that name, for paths that vary from run to run.
+
+Patterns have gitignore syntax: "*.o" matches at any depth, "dir/" directories only, "!keep.o" takes back
+an earlier match, "/cache" what lies directly in a path that is backed up. In a backup of /srv the
+pattern "/srv/cache" is the absolute path. Quote patterns, or the shell expands them.
 
 Examples:
   cairn backup ~/documents /etc
   cairn backup / --one-file-system --exclude '*.tmp' --exclude-caches
+  cairn backup /srv --exclude-file /etc/cairn/exclude --tag nightly --skip-if-unchanged
   cairn backup --command db.sql -- pg_dump mydb
   mysqldump --all-databases | cairn backup --stdin all.sql`,
 		Flags:  backupFlags(),
@@ -52,20 +58,20 @@ func backupFlags() []cli.Flag {
 		&cli.StringFlag{Name: "stdin", Usage: "back up standard input as a file called `NAME`"},
 		&cli.StringFlag{Name: "command", Usage: "back up the output of the command after -- as a file called `NAME`; its exit status decides whether there is a snapshot"},
 		&cli.StringSliceFlag{Name: "exclude", Aliases: []string{"e"}, Usage: "leave out what matches `PATTERN`"},
-		&cli.StringSliceFlag{Name: "exclude-file", Usage: "read patterns from `FILE`, one a line"},
+		&cli.StringSliceFlag{Name: "exclude-file", Usage: "read patterns from `FILE`, one a line; lines that begin with # do not count"},
 		&cli.StringFlag{Name: "exclude-larger-than", Usage: "leave out files larger than `SIZE` (500M, 2GiB)"},
-		&cli.StringSliceFlag{Name: "exclude-if-present", Usage: "leave out the content of directories that hold a file `NAME[:HEADER]`"},
+		&cli.StringSliceFlag{Name: "exclude-if-present", Usage: "leave out the content of directories that hold a file `NAME[:HEADER]` (which begins with HEADER)"},
 		&cli.BoolFlag{Name: "exclude-caches", Usage: "leave out the content of directories marked by a CACHEDIR.TAG"},
 		&cli.BoolFlag{Name: "one-file-system", Aliases: []string{"x"}, Usage: "do not enter other file systems"},
 		&cli.StringSliceFlag{Name: "tag", Usage: "give the snapshot a `TAG`"},
-		&cli.StringFlag{Name: "series", Usage: "continue the series `NAME` (default: host and paths)"},
-		&cli.StringFlag{Name: "host", Usage: "record `NAME` as the host"},
-		&cli.StringFlag{Name: "description", Usage: "describe the snapshot"},
+		&cli.StringFlag{Name: "series", Usage: "add to the series `NAME` (default: host and paths)"},
+		&cli.StringFlag{Name: "host", Usage: "record `NAME` as the host (default: this host's name)"},
+		&cli.StringFlag{Name: "description", Usage: "describe the snapshot by `TEXT`"},
 		&cli.BoolFlag{Name: "skip-if-unchanged", Usage: "make no snapshot when nothing changed"},
-		&cli.BoolFlag{Name: "force", Usage: "read all files again, also unchanged ones"},
+		&cli.BoolFlag{Name: "force", Usage: "read all files, also those that seem unchanged; what the archive has is still not stored twice"},
 		&cli.BoolFlag{Name: "ignore-inode", Usage: "a changed inode number does not make a file changed (network file systems)"},
 		&cli.BoolFlag{Name: "ignore-ctime", Usage: "a changed ctime does not make a file changed"},
-		&cli.BoolFlag{Name: "with-atime", Usage: "record access times"},
+		&cli.BoolFlag{Name: "with-atime", Usage: "record access times; then nearly every directory differs each time"},
 		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be stored and store nothing"},
 	}
 }
@@ -200,21 +206,21 @@ func (e *env) backupOptions(c *cli.Context) (backup.Options, error) {
 }
 
 // readPatterns compiles patterns from flags and files.
-func readPatterns(patterns, files []string) (*backup.Matcher, error) {
+func readPatterns(patterns, files []string) (*pattern.List, error) {
 	lines := patterns
 	for _, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, fmt.Errorf("pattern file: %w", err)
 		}
-		more, err := backup.ReadPatterns(f)
+		more, err := pattern.Read(f)
 		f.Close()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		lines = append(lines, more...)
 	}
-	m := new(backup.Matcher)
+	m := new(pattern.List)
 	for _, line := range lines {
 		if err := m.Add(line, false); err != nil {
 			return nil, &exitError{exitUsage, err}
@@ -290,7 +296,7 @@ func (e *env) openFiles(c *cli.Context, a *archive.Archive, series string) *inde
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return nil
 	}
-	files, err := index.OpenFiles(dir, index.Options{})
+	files, err := index.OpenFiles(dir, index.Options{Notice: func(text string) { e.say("note: %s", text) }})
 	if err != nil {
 		e.say("note: no stat cache (%v): unchanged files are recognised by the last snapshot, or read again", err)
 		return nil

@@ -40,6 +40,11 @@ func (e *env) printBackup(c *cli.Context, w *archive.Writer, r *backup.Report) {
 		e.print("others  %s (links, devices, fifos, sockets)", comma(r.Others.Total()))
 	}
 	e.print("read    %s of %s", humanize.IBytes(r.BytesRead), humanize.IBytes(r.Bytes))
+	if c.Bool("dry-run") {
+		e.print("new     %s after deduplication", humanize.IBytes(r.BytesNew))
+		e.print("dry run: nothing was stored, no snapshot was made (%s)", r.Duration().Round(10*time.Millisecond))
+		return
+	}
 	ratio := ""
 	if r.BytesStored > 0 && r.BytesNew > 0 {
 		ratio = " (ratio " + humanize.FtoaWithDigits(float64(r.BytesNew)/float64(r.BytesStored), 2) + ")"
@@ -50,8 +55,6 @@ func (e *env) printBackup(c *cli.Context, w *archive.Writer, r *backup.Report) {
 	}
 	took := r.Duration().Round(10 * time.Millisecond)
 	switch {
-	case c.Bool("dry-run"):
-		e.print("dry run: nothing was stored, no snapshot was made (%s)", took)
 	case r.Unchanged:
 		e.print("nothing changed: no snapshot was made (%s)", took)
 	default:
@@ -70,7 +73,7 @@ func backupJSON(c *cli.Context, a *archive.Archive, w *archive.Writer, r *backup
 		"data_blobs_new": r.DataBlobs, "tree_blobs_new": r.TreeBlobs,
 		"errors": errorList(r.Errors), "error_count": r.ErrorCount, "warnings": errorList(r.Warnings), "warning_count": r.WarningCount,
 		"seconds": r.Duration().Seconds(), "dry_run": c.Bool("dry-run"), "skipped": r.Unchanged,
-		"degraded_packs": len(r.Snapshot.Degraded), "members_missing": a.Missing(),
+		"degraded_packs": len(r.Snapshot.Degraded), "members_missing": nonNil(a.Missing()),
 	}
 	if !r.Unchanged && !c.Bool("dry-run") {
 		m["snapshot"] = r.ID.String()

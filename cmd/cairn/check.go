@@ -24,10 +24,11 @@ Examples:
   cairn check
   cairn check --read-data
   cairn check --read-data --subset 3/7     (a seventh each night)
-  cairn check --read-data --subset 10%`,
+  cairn check --read-data --subset 10%
+  cairn check --read-data --subset 50G`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "read-data", Usage: "read and verify the data itself"},
-			&cli.StringFlag{Name: "subset", Usage: "with --read-data: only part `N/M`, or P% or SIZE of the packs, chosen at random"},
+			&cli.StringFlag{Name: "subset", Usage: "with --read-data: only part `N/M` of the packs (the M parts are all of them), or P% or SIZE, chosen at random"},
 		},
 		Action: func(c *cli.Context) error { return e.runCheck(c) },
 	})
@@ -69,8 +70,33 @@ func (e *env) runCheck(c *cli.Context) error {
 		if shown > maxShown && !e.json {
 			e.print("… and %d more (--json lists them)", shown-maxShown)
 		}
+		if err := e.tellIncomplete(ctx, a); err != nil {
+			return err
+		}
 		return e.tellCheck(a, r, o.ReadData, time.Since(start))
 	})
+}
+
+// tellIncomplete names snapshots without the mark that they were validated. That is no damage: it is what a backup leaves
+// that is killed in its last moment; but nobody should take one for a backup.
+func (e *env) tellIncomplete(ctx context.Context, a *archive.Archive) error {
+	ids, err := a.SnapshotIDs(ctx)
+	if err != nil {
+		return err
+	}
+	for id, marked := range ids {
+		if marked {
+			continue
+		}
+		if e.json {
+			if err := e.printJSON(map[string]any{"type": "incomplete", "snapshot": id.String()}); err != nil {
+				return err
+			}
+			continue
+		}
+		e.print("snapshot %s is incomplete: the mark that its backup was validated is missing", id.Short())
+	}
+	return nil
 }
 
 // maxShown damages are printed one by one; a lost disk makes one for each of its shards.
@@ -95,7 +121,7 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 		if err := e.printJSON(map[string]any{
 			"type": "check", "read_data": readData, "snapshots": r.Snapshots, "segments": r.Segments, "packs": r.Packs, "packs_read": r.PacksRead,
 			"trees": r.Trees, "blobs": r.Blobs, "bytes_read": r.BytesRead, "unreferenced_packs": r.Unreferenced,
-			"damaged": r.Damaged, "lost": r.Lost, "files_lost": r.FilesLost, "members_missing": a.Missing(), "seconds": took.Seconds(),
+			"damaged": r.Damaged, "lost": r.Lost, "files_lost": r.FilesLost, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
 		}); err != nil {
 			return err
 		}
@@ -105,16 +131,19 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 		if readData {
 			e.print("%s of %s read: %s", comma(uint64(r.PacksRead)), plural(uint64(r.Packs), "pack", "packs"), humanize.IBytes(r.BytesRead))
 		}
-		if r.Unreferenced > 0 {
+		if r.Unreferenced > 0 && r.Lost == 0 {
 			e.print("%s that no index names: left by interrupted backups, harmless", plural(uint64(r.Unreferenced), "pack", "packs"))
 		}
 	}
 	switch {
+	case r.Lost > 0 && r.Unreferenced > 0:
+		return &exitError{exitDamage, hint(fmt.Errorf("%d damages, and %s that no index names", r.Damaged, plural(uint64(r.Unreferenced), "pack", "packs")),
+			"`cairn index rebuild` finds what is in them; then check again")}
 	case r.Lost > 0:
-		return &exitError{exitDamage, hint(fmt.Errorf("%d damages, %d of them beyond repair from the other shards; %s affected", r.Damaged, r.Lost, plural(uint64(r.FilesLost), "file is", "files are")),
+		return &exitError{exitDamage, hint(fmt.Errorf("%s, %d beyond repair from the other shards; %s affected", plural(uint64(r.Damaged), "damage", "damages"), r.Lost, plural(uint64(r.FilesLost), "file is", "files are")),
 			"restore what is listed from another copy; a backup of the same source with --force stores again what can still be read there")}
 	case r.Damaged > 0:
-		return &exitError{exitDamage, hint(fmt.Errorf("%d damages; everything can still be read from the other shards", r.Damaged),
+		return &exitError{exitDamage, hint(fmt.Errorf("%s; everything can still be read from the other shards and copies", plural(uint64(r.Damaged), "damage", "damages")),
 			"replace the disk or object that is bad before another one follows")}
 	}
 	if !e.json {

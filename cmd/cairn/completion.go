@@ -9,7 +9,9 @@ import (
 func completionCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
 		Name: "completion", Usage: "print a shell completion script", ArgsUsage: "bash|zsh|fish",
-		Description: `Examples:
+		Description: `Prints a script that completes commands and flags. Load it where your shell looks for completions.
+
+Examples:
   cairn completion bash >/etc/bash_completion.d/cairn
   cairn completion zsh >"${fpath[1]}/_cairn"
   cairn completion fish >~/.config/fish/completions/cairn.fish`,

@@ -34,6 +34,7 @@ func (e *env) credentials(c *cli.Context, p *place) ([]seal.Credential, error) {
 	}
 	name, err := e.defaultKeyFile()
 	if err == nil && exists(name) {
+		e.triedDefault = name
 		cred, err := readCredential(name)
 		return []seal.Credential{cred}, err
 	}

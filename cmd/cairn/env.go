@@ -20,6 +20,8 @@ type env struct {
 	now            func() time.Time
 	terminal       bool // stderr is a terminal: progress may redraw its line
 
+	triedDefault string // the default key file, when nothing else was given to open the archive with
+
 	quiet bool
 	json  bool
 }

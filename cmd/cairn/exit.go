@@ -62,7 +62,7 @@ func (e *env) exit(ctx context.Context, err error) int {
 	if errors.As(err, &ee) && ee.err == nil {
 		return code
 	}
-	message, next := err.Error(), hintFor(code, err)
+	message, next := err.Error(), e.hintFor(code, err)
 	if code == exitInterrupted {
 		message, next = "interrupted", ""
 	}
@@ -98,13 +98,13 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &blob), errors.As(err, &packErr), errors.As(err, &missing):
 		return exitDamage
 	case errors.As(err, &coder):
-		return coder.ExitCode()
+		return exitUsage // only the library's own help makes these: a topic that does not exist
 	}
 	return exitFailed
 }
 
 // hintFor finds the hint that came with the error, or one that fits its kind.
-func hintFor(code int, err error) string {
+func (e *env) hintFor(code int, err error) string {
 	if h := remote.Hint(err); h != "" {
 		return h
 	}
@@ -113,6 +113,8 @@ func hintFor(code int, err error) string {
 		return "`cairn help` lists the commands, `cairn help COMMAND` explains one"
 	case errors.Is(err, seal.ErrNoCredential), errors.Is(err, archive.ErrNoKey):
 		return "set CAIRN_PASSWORD, CAIRN_PASSWORD_FILE, CAIRN_PASSWORD_COMMAND or CAIRN_KEY_FILE"
+	case code == exitWrongKey && e.triedDefault != "":
+		return "no password or key file was given and " + e.triedDefault + " does not fit: set CAIRN_PASSWORD (or _FILE, _COMMAND) or CAIRN_KEY_FILE"
 	case code == exitWrongKey:
 		return "check the password or key file; `cairn key list` shows the slots that there are"
 	case code == exitTooFew:

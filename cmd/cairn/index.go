@@ -15,17 +15,27 @@ import (
 func indexCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name: "index", Usage: "rebuild or drop the index",
+		Description: `The index says in which pack each blob lies. The archive holds it in segments, and each machine keeps a copy in its
+cache directory. Both can be made again from the packs.
+
+The commands are "index rebuild" and "index drop"; "cairn index rebuild --help" explains one.`,
 		Subcommands: []*cli.Command{
 			command(e, &cli.Command{
 				Name: "rebuild", Usage: "make the index anew from the archive",
 				Description: `Reads all index segments again, then looks for packs that no readable segment names, reads their
-directories and publishes them: it repairs the index of the archive as well as the local one.`,
+directories and publishes them: it repairs the index of the archive as well as the local one.
+
+Example:
+  cairn index rebuild`,
 				Action: func(c *cli.Context) error { return e.runIndexRebuild(c) },
 			}),
 			command(e, &cli.Command{
 				Name: "drop", Usage: "delete the local index and caches of the archive",
 				Description: `Deletes this machine's index, stat caches and journals. Nothing is lost: the next command reads the index
-again, and the next backup compares files with the last snapshot, or reads them.`,
+again, and the next backup compares files with the last snapshot, or with a writer key reads them. It needs no key.
+
+Example:
+  cairn index drop`,
 				Action: func(c *cli.Context) error { return e.runIndexDrop(c) },
 			}),
 		},

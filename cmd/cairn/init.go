@@ -29,11 +29,19 @@ all (which survives bit rot and lost files, not the loss of that one).
 
 The archive is protected by a password (CAIRN_PASSWORD and the like, or asked for), or with
 --new-key-file by a key that is written to a file. Without one of them nobody can read the archive,
-you included: keep a copy somewhere else ("cairn key export" prints one that fits on paper).
+you included: keep a copy somewhere else ("cairn key export" prints a text that fits on paper).
+
+Other commands find the archive by CAIRN_ARCHIVE or --archive: all its members, in any order, or a file like
+
+  members:
+    - /mnt/a
+    - /mnt/b
+  key_file: /etc/cairn/key     (or password_file: FILE, or password_command: COMMAND)
 
 Examples:
   cairn init /mnt/backup
   cairn init --data 4 --parity 2 /mnt/a /mnt/b /mnt/c /mnt/d /mnt/e /mnt/f
+  cairn init --data 4 --parity 2 /mnt/big      (six members in one place)
   cairn init --new-key-file ~/.config/cairn/key /mnt/backup`,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "data", Value: 1, Usage: "`K` data shards for each pack"},
@@ -64,11 +72,13 @@ func (e *env) runInit(c *cli.Context) error {
 	if e.json {
 		return e.printJSON(map[string]any{"type": "init", "archive": id.String(), "data": c.Int("data"), "parity": c.Int("parity"), "members": p.members})
 	}
-	e.print("archive %s made: %s", id.String()[:8], layoutText(c.Int("data"), c.Int("parity"), len(p.members)))
-	for _, m := range p.members {
-		e.print("  %s", m)
+	if !e.quiet {
+		e.print("archive %s made: %s", id.String()[:8], layoutText(c.Int("data"), c.Int("parity"), len(p.members)))
+		for _, m := range p.members {
+			e.print("  %s", m)
+		}
+		e.print("%s", told)
 	}
-	e.print("%s", told)
 	if len(p.members) == 1 && c.Int("data")+c.Int("parity") > 1 {
 		e.warn("all %d members are in one place: bit rot and lost files are survived, the loss of %s is not", c.Int("data")+c.Int("parity"), p.members[0])
 	}

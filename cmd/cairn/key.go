@@ -20,10 +20,18 @@ func keyCommand(e *env) *cli.Command {
 		Name: "key", Usage: "manage what opens the archive",
 		Description: `An archive has key slots: passwords, key files, and recipients (public keys whose holders open it with their
 identity file). A slot is full, or a writer: a writer key can back up and deduplicate, but can read nothing back, not
-even what it wrote itself. Give machines that only back up a writer key.`,
+even what it wrote itself. Give machines that only back up a writer key.
+
+The commands are "key list", "key add", "key remove", "key passwd", "key export" and "key recover"; "cairn key add --help"
+explains one.
+
+Examples:
+  cairn key list
+  cairn key add --label 'the other admin'
+  cairn key export >recovery.txt`,
 		Subcommands: []*cli.Command{
 			command(e, &cli.Command{Name: "list", Usage: "list the key slots", Action: func(c *cli.Context) error { return e.runKeyList(c) },
-				Description: "Lists the slots; the one that opened the archive is marked. It needs no key."}),
+				Description: "Lists the slots: id, what opens it, role, day, label. Anybody who can read a member can do that, no key is needed."}),
 			command(e, &cli.Command{Name: "add", Usage: "add a key slot", Flags: newSlotFlags(true), Action: func(c *cli.Context) error { return e.runKeyAdd(c) },
 				Description: `Adds a password (asked for, or from --new-password-file), a new key file, or a recipient.
 
@@ -32,15 +40,29 @@ Examples:
   cairn key add --new-key-file /root/cairn.key
   cairn key add --writer --new-key-file web1.key    for a machine that only backs up
   cairn key add --new-identity anna.identity        a recipient whose identity goes to a file
-  cairn key add --recipient CAIRN-RECIPIENT-1-…`}),
+  cairn key add --recipient CAIRN-RECIPIENT-1-…     its holder has made an identity elsewhere`}),
 			command(e, &cli.Command{Name: "remove", Usage: "remove a key slot", ArgsUsage: "SLOT", Action: func(c *cli.Context) error { return e.runKeyRemove(c) },
-				Description: "Removes a slot by its id or a unique beginning of it. The last full one is not removed. Who has copied the slot and knows its secret\nkeeps what it gave: a stolen full key means moving to a new archive."}),
+				Description: `Removes a slot by its id or a unique beginning of it. The last full one is not removed. Whoever copied the slot and
+knows its secret keeps what it gave: a stolen full key means moving to a new archive.
+
+Example:
+  cairn key remove 1dbda372`}),
 			command(e, &cli.Command{Name: "passwd", Usage: "change the password", Flags: newSlotFlags(false)[:2], Action: func(c *cli.Context) error { return e.runKeyPasswd(c) },
-				Description: "Replaces the password slot that opened the archive by one with a new password (asked for, or from --new-password-file)."}),
+				Description: `Replaces the password slot that opened the archive by one with a new password (asked for, from
+--new-password-file, or from CAIRN_NEW_PASSWORD). The label stays unless --label gives another.`}),
 			command(e, &cli.Command{Name: "export", Usage: "print the recovery text", Action: func(c *cli.Context) error { return e.runKeyExport(c) },
-				Description: "Prints the root key as a text of about 130 characters to keep on paper. Whoever has it can read everything, without a password."}),
+				Description: `Prints the root key as a text of about 120 characters to keep on paper. Whoever has it can read everything, without a
+password; with it "cairn key recover" makes a new key when all others are lost.
+
+Example:
+  cairn key export | lp`}),
 			command(e, &cli.Command{Name: "recover", Usage: "make a new slot from a recovery text", ArgsUsage: "[FILE]", Flags: newSlotFlags(false), Action: func(c *cli.Context) error { return e.runKeyRecover(c) },
-				Description: "Reads the recovery text from FILE or standard input and adds a slot with it, when passwords and key files are lost."}),
+				Description: `Reads the recovery text from FILE or standard input and adds a slot, for when passwords and key files are lost. Case,
+blanks and line breaks do not matter in the text.
+
+Examples:
+  cairn key recover recovery.txt                                asks for the new password
+  cairn key recover recovery.txt --new-key-file ~/cairn.key`}),
 		},
 	}
 }

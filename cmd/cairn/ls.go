@@ -11,14 +11,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cairn/archive"
-	"cairn/archive/backup"
 	"cairn/snapshot"
+	"cairn/snapshot/pattern"
 )
 
 func lsCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
 		Name: "ls", Usage: "list what is in a snapshot", ArgsUsage: "SNAPSHOT[:PATH]",
-		Description: `Lists a directory of a snapshot, with --recursive everything below it.
+		Description: `Lists a directory of a snapshot, with --recursive everything below it. Without :PATH that is the root: the paths that
+were backed up are below it, as they were named.
 
 Examples:
   cairn ls latest
@@ -106,28 +107,28 @@ func owner(name string, id uint32) string {
 }
 
 // fileMode is the mode as ls prints it.
-func fileMode(n *snapshot.Node) fs.FileMode {
-	m := fs.FileMode(n.Mode & 0o777)
-	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if n.Mode&bit != 0 {
-			m |= flag
+func fileMode(n *snapshot.Node) string {
+	letter := map[snapshot.NodeType]byte{snapshot.Dir: 'd', snapshot.Symlink: 'l', snapshot.Fifo: 'p', snapshot.Socket: 's',
+		snapshot.CharDevice: 'c', snapshot.BlockDevice: 'b'}[n.Type]
+	if letter == 0 {
+		letter = '-'
+	}
+	text := append([]byte{letter}, fs.FileMode(n.Mode & 0o777).String()[1:]...)
+	for _, special := range []struct {
+		bit       uint32
+		at        int
+		with, not byte // execute permission
+	}{{0o4000, 3, 's', 'S'}, {0o2000, 6, 's', 'S'}, {0o1000, 9, 't', 'T'}} {
+		if n.Mode&special.bit == 0 {
+			continue
+		}
+		if text[special.at] == 'x' {
+			text[special.at] = special.with
+		} else {
+			text[special.at] = special.not
 		}
 	}
-	switch n.Type {
-	case snapshot.Dir:
-		m |= fs.ModeDir
-	case snapshot.Symlink:
-		m |= fs.ModeSymlink
-	case snapshot.Fifo:
-		m |= fs.ModeNamedPipe
-	case snapshot.Socket:
-		m |= fs.ModeSocket
-	case snapshot.CharDevice:
-		m |= fs.ModeDevice | fs.ModeCharDevice
-	case snapshot.BlockDevice:
-		m |= fs.ModeDevice
-	}
-	return m
+	return string(text)
 }
 
 func typeName(t snapshot.NodeType) string {
@@ -248,7 +249,7 @@ func (e *env) runFind(c *cli.Context) error {
 	})
 }
 
-func (e *env) findIn(ctx context.Context, a *archive.Archive, s *snapshot.Snapshot, m *backup.Matcher, long bool) (found int, err error) {
+func (e *env) findIn(ctx context.Context, a *archive.Archive, s *snapshot.Snapshot, m *pattern.List, long bool) (found int, err error) {
 	err = snapshot.Walk(ctx, a.LoadTree, s.Content, s.Depth, func(path string, n *snapshot.Node) error {
 		path = joinPath("", path)
 		if !m.Match(path, n.Type == snapshot.Dir) {

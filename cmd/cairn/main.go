@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,11 @@ func main() {
 		<-ctx.Done()
 		stop()
 	}()
+	if os.Getenv("GOGC") == "" {
+		// What lives is mostly large buffers without pointers, which cost nothing to mark: collecting four times as often
+		// took no measurable time and brought the peak of a first backup of 67,000 files from 380 to 217 MB.
+		debug.SetGCPercent(25)
+	}
 	os.Exit(run(ctx, os.Args, processEnv()))
 }
 
@@ -32,6 +38,7 @@ func processEnv() *env {
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, e *env) int {
+	defer profile(e.getenv("CAIRN_PROFILE"))()
 	app := newApp(e)
 	err := app.RunContext(ctx, reorder(app, args))
 	return e.exit(ctx, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,8 +11,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cairn/archive"
+	"cairn/archive/backup"
 	"cairn/archive/restore"
 	"cairn/snapshot"
+	"cairn/snapshot/pattern"
 )
 
 func restoreCommand(e *env) *cli.Command {
@@ -25,16 +28,25 @@ outside DIR is ever written.
 
 What is in DIR already is kept: files that are as recorded are left alone, others are listed as conflicts,
 unless --in-place brings them to the recorded state, writing only what differs. With --delete it also
-removes what the snapshot does not have.
+removes what the snapshot does not have, at and below the paths that were backed up; never what --exclude
+matches or could not be read when the backup was made, nor, without --delete-excluded, what the backup had
+left out by its own patterns.
 
 SNAPSHOT is an id or a unique beginning of one, "latest", "latest~2", or "series@2026-11-20T03:00" (the
-last one at or before that time). With --at TIME it is the last one at or before TIME.
+last one at or before that time). --at TIME takes snapshots made at or before TIME only. A TIME is
+2026-11-20, 2026-11-20T03:00 or 2026-11-20T03:00:30, in local time unless Z or +01:00 follows the clock.
+
+Patterns have gitignore syntax and are compared with the paths in the snapshot: "/home/anna/**", "*.conf".
+--exclude wins over --include.
+
+Owners are set by number, unless --owner-names is given.
 
 Owners, devices and some attributes need root: what cannot be set is a warning at the end.
 
 Examples:
   cairn restore latest --to /tmp/back
   cairn restore latest:/srv/www --to /srv/www --in-place --delete --dry-run
+  cairn restore latest --to /tmp/back --at 2026-11-20 --host web1
   cairn restore 4f3a91c2 --to /mnt --include '/home/anna/**'`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "to", Aliases: []string{"t"}, Usage: "restore below `DIR`"},
@@ -45,6 +57,7 @@ Examples:
 			&cli.StringSliceFlag{Name: "exclude-file", Usage: "read exclude patterns from `FILE`"},
 			&cli.BoolFlag{Name: "in-place", Usage: "bring existing files to the recorded state, writing only what differs"},
 			&cli.BoolFlag{Name: "delete", Usage: "with --in-place: remove what the snapshot does not have"},
+			&cli.BoolFlag{Name: "delete-excluded", Usage: "with --delete: also remove what the backup's own exclude rules had left out"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done and do nothing"},
 			&cli.BoolFlag{Name: "sparse", Usage: "make holes of long runs of zeros"},
 			&cli.BoolFlag{Name: "verify", Usage: "read back what was written"},
@@ -85,6 +98,7 @@ func (e *env) selectSnapshot(c *cli.Context, a *archive.Archive, spec string) (*
 	for _, d := range damaged {
 		e.warn("%v", d)
 	}
+	all := len(list)
 	list = snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}.Apply(list)
 	if at := c.String("at"); at != "" {
 		t, err := snapshot.ParseTime(at, e.now())
@@ -92,6 +106,9 @@ func (e *env) selectSnapshot(c *cli.Context, a *archive.Archive, spec string) (*
 			return nil, "", &exitError{exitUsage, err}
 		}
 		list = slices.DeleteFunc(list, func(s *snapshot.Snapshot) bool { return s.Start.Time().After(t) })
+	}
+	if len(list) == 0 && all > 0 {
+		return nil, "", hint(errors.New("none of the snapshots is left by --at, --host, --series, --tag and --path"), "`cairn snapshots` lists all "+comma(uint64(all)))
 	}
 	s, path, err := snapshot.Select(list, spec, e.now())
 	return s, path, err
@@ -115,6 +132,11 @@ func (e *env) restoreOptions(c *cli.Context, s *snapshot.Snapshot, path string) 
 	if err != nil {
 		return o, err
 	}
+	if o.Delete && !c.Bool("delete-excluded") {
+		if err := keepExcluded(exclude, s); err != nil {
+			return o, err
+		}
+	}
 	if len(include.Patterns()) > 0 {
 		o.Includes = include
 	}
@@ -125,6 +147,21 @@ func (e *env) restoreOptions(c *cli.Context, s *snapshot.Snapshot, path string) 
 		o.Action = func(act restore.Action) { e.printAction(act) }
 	}
 	return o, nil
+}
+
+// keepExcluded keeps --delete from removing what was never backed up on purpose: the snapshot's exclude patterns are
+// added to this restore's. Rules that cannot be told from a path alone make it refuse.
+func keepExcluded(exclude *pattern.List, s *snapshot.Snapshot) error {
+	for _, rule := range s.Excludes {
+		if backup.IsOptionRule(rule) {
+			return hint(fmt.Errorf("the snapshot was made with the rule %q: --delete would remove what that rule left out", rule),
+				"look at it with --dry-run --delete-excluded, or leave out --delete")
+		}
+		if err := exclude.Add(rule, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *env) printAction(act restore.Action) {
@@ -196,14 +233,25 @@ func (e *env) tellRestore(c *cli.Context, s *snapshot.Snapshot, r *restore.Repor
 func restoreVerdict(r *restore.Report) error {
 	switch {
 	case r.Damaged > 0:
-		return &exitError{exitDamage, hint(fmt.Errorf("%s could not be restored because the archive is damaged", plural(uint64(r.Damaged), "entry", "entries")),
-			"everything else is restored; `cairn check --read-data` tells which snapshots are affected, an older one may have these files")}
+		next := "everything else is restored; `cairn check --read-data` tells which snapshots are affected, an older one may have these files"
+		for _, f := range r.Failures {
+			var missing *archive.MissingError
+			if errors.As(f.Err, &missing) { // it may be the index that is damaged, not the data
+				next = missing.Hint()
+			}
+		}
+		return &exitError{exitDamage, hint(fmt.Errorf("%s could not be restored because the archive is damaged", plural(uint64(r.Damaged), "entry", "entries")), next)}
 	case r.Failed > 0:
 		err := fmt.Errorf("%s could not be restored", plural(uint64(r.Failed), "entry", "entries"))
 		if r.Conflicts > 0 {
-			return &exitError{exitPartial, hint(err, "something else is in the way: restore into an empty directory, or use --in-place")}
+			return &exitError{exitPartial, hint(err, "something else is in the way: restore into an empty directory, or use --in-place (and --delete where a directory has to go)")}
 		}
 		return &exitError{exitPartial, hint(err, "see the list above")}
+	}
+	for _, w := range r.Warnings {
+		if w.Kind == restore.WarnUnreadable { // the backup was not whole, so this is not either
+			return quietExit(exitPartial)
+		}
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func selectFlags() []cli.Flag {
 		&cli.StringFlag{Name: "host", Usage: "only snapshots of host `NAME`"},
 		&cli.StringFlag{Name: "series", Usage: "only snapshots of the series `NAME`"},
 		&cli.StringSliceFlag{Name: "tag", Usage: "only snapshots with `TAG`"},
-		&cli.StringSliceFlag{Name: "path", Usage: "only snapshots of `PATH`"},
+		&cli.StringSliceFlag{Name: "path", Usage: "only snapshots in which `PATH` was backed up"},
 	}
 }
 
@@ -28,7 +28,8 @@ func snapshotsCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
 		Name: "snapshots", Usage: "list snapshots", ArgsUsage: "[SNAPSHOT…]",
 		Description: `Lists the snapshots of the archive, the oldest first. Incomplete ones were published by a backup
-that did not come to its end: they protect what they name, but are no backup.
+that did not come to its end: they protect what they name, but are no backup. NEW is what a backup added to the
+archive, compressed.
 
 Examples:
   cairn snapshots

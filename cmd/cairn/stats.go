@@ -18,7 +18,7 @@ func statsCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
 		Name: "stats", Usage: "count what the archive, or some snapshots, hold", ArgsUsage: "[SNAPSHOT…]",
 		Description: `Without arguments: the objects and bytes on the members, and the blobs in the index. With snapshots: how
-many files they hold and how large their distinct content is.
+many files they hold, and how large their distinct content is before compression.
 
 Examples:
   cairn stats

@@ -13,8 +13,8 @@ import (
 func tagCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
 		Name: "tag", Usage: "change the tags of snapshots", ArgsUsage: "SNAPSHOT…",
-		Description: `Snapshots are immutable, so a changed one is a new object with a new id that remembers the old one
-as its original.
+		Description: `Changes tags. Snapshots are immutable, so a changed one is a new object with a new id that remembers the
+old one as its original; the old one is removed.
 
 Examples:
   cairn tag latest --add verified
@@ -38,7 +38,7 @@ func (e *env) runTag(c *cli.Context) error {
 		return usage("tag: say what to do with --add, --remove or --set")
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
-		list, _, err := a.Snapshots(ctx)
+		list, _, err := e.listSnapshots(c, a)
 		if err != nil {
 			return err
 		}

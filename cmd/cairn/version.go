@@ -28,6 +28,7 @@ func version() string {
 func versionCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
 		Name: "version", Usage: "print the version",
+		Description: "Prints the version, the archive format that it writes, and what it was built with and for.",
 		Action: func(c *cli.Context) error {
 			if err := noArgs(c); err != nil {
 				return err
