@@ -5,7 +5,9 @@ import (
 	"crypto/hmac"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -60,6 +62,9 @@ func parseCard(data []byte) (*Card, error) {
 	if err := dec.Decode(&c); err != nil {
 		return nil, fmt.Errorf("not a member card: %w", err)
 	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("not a member card: something follows it")
+	}
 	if c.Version != cardVersion {
 		return nil, fmt.Errorf("archive format %d is not known to this version of cairn (it knows %d)", c.Version, cardVersion)
 	}
@@ -69,7 +74,17 @@ func parseCard(data []byte) (*Card, error) {
 	if _, err := c.archiveID(); err != nil {
 		return nil, err
 	}
-	return &c, c.checkLayout()
+	if err := c.checkLayout(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// agrees says whether two cards tell the same of everything but the member itself.
+func (c *Card) agrees(o *Card) bool {
+	l, m := c.Layout, o.Layout
+	return c.Archive == o.Archive && c.Created == o.Created && c.Chunker == o.Chunker && slices.Equal(c.Features, o.Features) &&
+		l.Epoch == m.Epoch && l.Data == m.Data && l.Parity == m.Parity && l.Placement == m.Placement && slices.Equal(l.Members, m.Members)
 }
 
 func (c *Card) checkLayout() error {
@@ -85,7 +100,7 @@ func (c *Card) checkLayout() error {
 	}
 	seen := map[string]bool{}
 	for _, m := range l.Members {
-		if raw, err := hex.DecodeString(m); err != nil || len(raw) != 16 || seen[m] {
+		if raw, err := hex.DecodeString(m); err != nil || len(raw) != 16 || hex.EncodeToString(raw) != m || seen[m] {
 			return fmt.Errorf("card's member id %.40q is malformed or occurs twice", m)
 		}
 		seen[m] = true
@@ -131,7 +146,7 @@ func (c *Card) sign(k *seal.Keys) {
 func (c *Card) verify(k *seal.Keys) error {
 	want := k.CardMAC(c.macLines())
 	if !hmac.Equal([]byte(c.MAC), []byte(hex.EncodeToString(want[:]))) {
-		return fmt.Errorf("card of member %d was changed by somebody without the key", c.number())
+		return fmt.Errorf("card of member %d is damaged or was changed by somebody without the key", c.number())
 	}
 	return nil
 }

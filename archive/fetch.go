@@ -15,6 +15,7 @@ import (
 	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
+	"cairn/remote"
 )
 
 const (
@@ -42,7 +43,10 @@ func (e *BlobDamage) Unwrap() error { return e.Err }
 
 // Hint names the operator's next step.
 func (e *BlobDamage) Hint() string {
-	return "`cairn check --read-data` lists every file that needs it; the next backup of an unchanged source stores it anew with --force"
+	if hint := remote.Hint(e.Err); hint != "" {
+		return hint
+	}
+	return "`cairn check --read-data` lists every file that needs it"
 }
 
 // FetchError lists the blobs that Fetch could not give; all others were given.
@@ -73,33 +77,11 @@ func (e *FetchError) Unwrap() []error {
 	return errs
 }
 
-// locate finds blobs, reading the archive's index once more before it calls one missing: another machine may
-// have moved it.
-func (a *Archive) locate(ctx context.Context, t chunk.Type, ids []chunk.ID) ([]pack.Location, error) {
-	idx, err := a.Index(ctx)
-	if err != nil {
-		return nil, err
-	}
-	locs := make([]pack.Location, len(ids))
-	if err := idx.Lookup(t, ids, locs); err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(locs, absent) {
-		return locs, nil
-	}
-	if err := a.Refresh(ctx); err != nil {
-		return nil, err
-	}
-	return locs, idx.Lookup(t, ids, locs)
-}
-
-func absent(l pack.Location) bool { return l.Pack == pack.ID{} }
-
 // Sizes fills in the plain lengths of blobs in bytes. It fails with a *MissingError for the first that is not in the index.
 func (a *Archive) Sizes(ctx context.Context, t chunk.Type, ids []chunk.ID, sizes []uint32) error {
 	for from := 0; from < len(ids); from += lookupBatch {
 		part := ids[from:min(from+lookupBatch, len(ids))]
-		locs, err := a.locate(ctx, t, part)
+		locs, err := a.locate(ctx, t, part, a.Refresh)
 		if err != nil {
 			return err
 		}
@@ -127,152 +109,189 @@ func (w *wanted) sealed() seal.Sealed {
 // run at once. fn is called concurrently with verified plaintext that it must not keep. Blobs that are lost do not
 // stop the others: they are listed in a *FetchError at the end. An error of fn, or too few members, stops it.
 //
-// Memory: GOMAXPROCS+2 workers, each with a read of at most 4 MiB (one large blob: 8 MiB) and one plaintext.
+// Memory: a copy of ids, 65,536 locations, and GOMAXPROCS+2 workers, each with a read of at most 4 MiB (one large blob:
+// 16 MiB) and one plaintext.
 func (a *Archive) Fetch(ctx context.Context, t chunk.Type, ids []chunk.ID, fn func(id chunk.ID, plain []byte) error) error {
-	lost := &FetchError{}
-	var mu sync.Mutex
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0) + 2)
-	for from := 0; from < len(ids) && groupCtx.Err() == nil; from += lookupBatch {
-		distinct := slices.Clone(ids[from:min(from+lookupBatch, len(ids))])
-		slices.SortFunc(distinct, func(a, b chunk.ID) int { return bytes.Compare(a[:], b[:]) })
-		distinct = slices.Compact(distinct)
-		locs, err := a.locate(ctx, t, distinct)
+	distinct := slices.Clone(ids)
+	slices.SortFunc(distinct, func(a, b chunk.ID) int { return bytes.Compare(a[:], b[:]) })
+	distinct = slices.Compact(distinct)
+	f := &fetch{a: a, t: t, fn: fn}
+	for from := 0; from < len(distinct); from += lookupBatch {
+		part := distinct[from:min(from+lookupBatch, len(distinct))]
+		locs, err := a.locate(ctx, t, part, a.Refresh)
 		if err != nil {
-			return errors.Join(err, group.Wait())
+			return err
 		}
 		want := make([]wanted, 0, len(locs))
 		for i, l := range locs {
-			if absent(l) {
-				lost.Missing = append(lost.Missing, &MissingError{t, distinct[i]})
-				continue
-			}
-			want = append(want, wanted{distinct[i], l})
+			want = append(want, wanted{part[i], l})
 		}
-		for _, span := range spans(want) {
-			group.Go(func() error {
-				damaged, err := a.readSpan(groupCtx, span, fn)
-				mu.Lock()
-				defer mu.Unlock()
-				lost.Damaged = append(lost.Damaged, damaged...)
-				return err
-			})
+		if err := f.read(ctx, want); err != nil {
+			return err
 		}
 	}
-	if err := group.Wait(); err != nil {
+	if err := f.again(ctx); err != nil {
 		return err
 	}
-	if len(lost.Damaged)+len(lost.Missing) > 0 {
-		return lost
+	if len(f.lost.Damaged)+len(f.lost.Missing) > 0 {
+		return &f.lost
 	}
 	return nil
 }
 
+// fetch is one call of Fetch.
+type fetch struct {
+	a  *Archive
+	t  chunk.Type
+	fn func(chunk.ID, []byte) error
+
+	mu   sync.Mutex
+	lost FetchError
+}
+
+// again reads the damaged blobs that lie elsewhere by now.
+func (f *fetch) again(ctx context.Context) error {
+	if len(f.lost.Damaged) == 0 {
+		return nil
+	}
+	want, err := f.a.moved(ctx, f.t, f.lost.Damaged, f.a.Refresh)
+	if err != nil || len(want) == 0 {
+		return err
+	}
+	moved := map[chunk.ID]bool{}
+	for _, w := range want {
+		moved[w.id] = true
+	}
+	f.lost.Damaged = slices.DeleteFunc(f.lost.Damaged, func(d *BlobDamage) bool { return moved[d.ID] })
+	return f.read(ctx, want)
+}
+
+// moved returns the damaged blobs that lie in another pack by now: another machine may have copied them there and removed
+// the old pack while this one was reading.
+func (a *Archive) moved(ctx context.Context, t chunk.Type, damaged []*BlobDamage, refresh func(context.Context) error) ([]wanted, error) {
+	if err := refresh(ctx); err != nil {
+		return nil, err
+	}
+	ids := make([]chunk.ID, len(damaged))
+	for i, d := range damaged {
+		ids[i] = d.ID
+	}
+	locs, err := a.lookup(ctx, t, ids)
+	if err != nil {
+		return nil, err
+	}
+	var want []wanted
+	for i, l := range locs {
+		if l.Found() && l.Pack != damaged[i].Pack {
+			want = append(want, wanted{ids[i], l})
+		}
+	}
+	return want, nil
+}
+
+// read reads what is wanted, in spans.
+func (f *fetch) read(ctx context.Context, want []wanted) error {
+	readable := want[:0]
+	for _, w := range want {
+		if absent(w.Location) {
+			f.lost.Missing = append(f.lost.Missing, &MissingError{f.t, w.id})
+		} else if err := f.a.plausible(f.t, &w.Location); err != nil {
+			f.lost.Damaged = append(f.lost.Damaged, &BlobDamage{f.t, w.id, w.Pack, err})
+		} else {
+			readable = append(readable, w)
+		}
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0) + 2)
+	for _, s := range spans(readable) {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return f.span(groupCtx, s) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// span is a stretch of one column with the blobs that are wanted of it.
+type span struct {
+	from, to int64
+	blobs    []wanted
+}
+
 // spans sorts blobs by place and joins neighbours.
-func spans(want []wanted) [][]wanted {
+func spans(want []wanted) []span {
 	slices.SortFunc(want, func(a, b wanted) int {
 		return cmp.Or(bytes.Compare(a.Pack[:], b.Pack[:]), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Offset, b.Offset))
 	})
-	var out [][]wanted
-	start := 0
-	for i := 1; i <= len(want); i++ {
-		if i < len(want) && joins(want[start], want[i-1], want[i]) {
-			continue
-		}
-		if i > start {
-			out = append(out, want[start:i])
+	var out []span
+	start := 0 // of the last span in want
+	for i := range want {
+		w := &want[i]
+		from, to := int64(w.Offset), int64(w.Offset)+int64(w.Stored)
+		if i > 0 {
+			s, first := &out[len(out)-1], &want[start]
+			if w.Pack == first.Pack && w.Column == first.Column && w.L == first.L && from <= s.to+spanGap && to-s.from <= spanBytes {
+				s.to = max(s.to, to) // an index that is wrong may let blobs overlap
+				s.blobs = want[start : i+1]
+				continue
+			}
 		}
 		start = i
+		out = append(out, span{from, to, want[i : i+1]})
 	}
 	return out
 }
 
-func joins(first, last, next wanted) bool {
-	return next.Pack == last.Pack && next.Column == last.Column &&
-		next.Offset <= last.Offset+last.Stored+spanGap && next.Offset+next.Stored-first.Offset <= spanBytes
-}
-
-// buffers keeps the reads' memory from being allocated anew for each span.
+// buffers keeps the memory of reads and of sealing from being allocated anew for each.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// readSpan reads one stretch of a column and opens the blobs in it.
-func (a *Archive) readSpan(ctx context.Context, span []wanted, fn func(chunk.ID, []byte) error) ([]*BlobDamage, error) {
-	first, last := span[0], span[len(span)-1]
+// span reads one stretch of a column and opens the blobs in it.
+func (f *fetch) span(ctx context.Context, s span) error {
+	first := &s.blobs[0]
 	raw, plain := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
 	defer buffers.Put(raw)
 	defer buffers.Put(plain)
-	n := int64(last.Offset) + int64(last.Stored) - int64(first.Offset)
-	data, err := a.set.Read(ctx, object(first.Pack, first.Kind, first.Geometry, first.L), first.Column, int64(first.Offset), n, (*raw)[:0], nil)
+	data, err := f.a.set.Read(ctx, object(first.Pack, first.Kind, first.Geometry, first.L), first.Column, s.from, s.to-s.from, (*raw)[:0], nil)
 	if err != nil && (ctx.Err() != nil || tooFew(err)) {
-		return nil, err
+		return err
 	}
 	if err == nil {
 		*raw = data
 	}
-	var damaged []*BlobDamage
-	for _, w := range span {
+	for _, w := range s.blobs {
 		var sealed []byte
 		if err == nil {
-			at := w.Offset - first.Offset
-			sealed = data[at : at+w.Stored]
+			at := int64(w.Offset) - s.from
+			sealed = data[at : at+int64(w.Stored)]
 		}
-		out, openErr := a.openBlob(ctx, (*plain)[:0], w, sealed)
+		out, openErr := f.a.openBlob(ctx, (*plain)[:0], w, sealed)
 		if openErr != nil {
-			if ctx.Err() != nil || tooFew(openErr) || errors.Is(openErr, seal.ErrNoReadKey) {
-				return damaged, openErr
+			if f.a.stops(ctx, openErr) {
+				return openErr
 			}
-			damaged = append(damaged, &BlobDamage{w.Kind, w.id, w.Pack, openErr})
+			f.damaged(&BlobDamage{w.Kind, w.id, w.Pack, openErr})
 			continue
 		}
 		if cap(out) > cap(*plain) {
 			*plain = out
 		}
-		if err := fn(w.id, out); err != nil {
-			return damaged, err
+		if err := f.fn(w.id, out); err != nil {
+			return err
 		}
 	}
-	return damaged, nil
+	return nil
 }
 
-// openBlob opens what was read, and when that does not prove itself (or sealed is nil because it could not be
-// read), what the other shards say.
-func (a *Archive) openBlob(ctx context.Context, dst []byte, w wanted, sealed []byte) ([]byte, error) {
-	session, err := a.session(w.Session)
-	if err != nil {
-		return nil, err
-	}
-	b := w.sealed()
-	if sealed != nil {
-		plain, err := session.Open(dst, b, sealed)
-		if err == nil {
-			return plain, nil
-		}
-	}
-	return a.heal(ctx, dst, w, session, b)
+func (f *fetch) damaged(d *BlobDamage) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost.Damaged = append(f.lost.Damaged, d)
 }
 
-// heal rebuilds a blob from k other shards. First the same range of them; if that does not open either, one of those is
-// bad too: the shards are read whole, and those that do not prove themselves are left out.
-func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.Session, b seal.Sealed) ([]byte, error) {
-	cause := errors.New("its shard does not have it")
-	if w.Geometry.M > 0 {
-		o := object(w.Pack, w.Kind, w.Geometry, w.L)
-		sealed, err := a.set.Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, []int{w.Column})
-		if err == nil {
-			plain, openErr := session.Open(dst, b, sealed)
-			if openErr == nil {
-				return plain, nil
-			}
-			err = openErr
-		}
-		cause = err
-	}
-	column, err := a.healed.column(ctx, a, w.Pack, w.Kind, w.Column)
-	if err != nil {
-		return nil, err
-	}
-	if int64(w.Offset)+int64(w.Stored) > int64(len(column)) {
-		return nil, fmt.Errorf("index names bytes behind the end of the column: %w", cause)
-	}
-	return session.Open(dst, b, column[w.Offset:w.Offset+w.Stored])
+// stops tells errors that concern more than one blob.
+func (a *Archive) stops(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || tooFew(err) || errors.Is(err, seal.ErrNoReadKey)
 }

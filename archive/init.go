@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cairn/chunk"
@@ -46,28 +47,78 @@ func Init(ctx context.Context, members []Member, o InitOptions) (seal.ArchiveID,
 	if err != nil {
 		return id, err
 	}
+	if !slices.ContainsFunc(slots, func(s *seal.Slot) bool { return s.Role == seal.Full }) {
+		return id, errors.New("a new archive needs a key slot with the full role: nobody could read it")
+	}
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
 	cards, err := newCards(id, keys, o.Data, o.Parity, chunk.DefaultParams(), o.Now)
 	if err != nil {
 		return id, err
 	}
+	f := founder{}
+	if err := f.write(ctx, members, slots, cards); err != nil {
+		return id, errors.Join(err, f.undo(ctx))
+	}
+	return id, nil
+}
+
+// founder writes the first objects of an archive and remembers which, to remove just those when it fails.
+type founder struct{ written []written }
+
+type written struct {
+	Member
+	name string
+}
+
+// write puts the slots and then the cards.
+func (f *founder) write(ctx context.Context, members []Member, slots []*seal.Slot, cards []*Card) error {
 	for _, m := range members {
 		for _, s := range slots {
-			if err := m.Store.Put(ctx, slotName(s.ID), s.Encode()); err != nil {
-				return id, fmt.Errorf("%s: %w", m.URL, err)
+			if err := f.put(ctx, m, slotName(s.ID), s.Encode()); err != nil {
+				return err
 			}
 		}
 	}
 	for i, m := range members {
-		data, err := cards[i].encode()
-		if err == nil {
-			err = m.Store.Put(ctx, cardName, data)
+		if _, err := m.Store.Stat(ctx, cardName); err == nil {
+			return remote.WithHint(fmt.Errorf("%s is the same place as another of the members", m.URL), "name each place once")
 		}
+		data, err := cards[i].encode()
 		if err != nil {
-			return id, fmt.Errorf("%s: %w", m.URL, err)
+			return err
+		}
+		if err := f.put(ctx, m, cardName, data); err != nil {
+			return err
 		}
 	}
-	return id, nil
+	return nil
 }
+
+func (f *founder) put(ctx context.Context, m Member, name string, data []byte) error {
+	f.written = append(f.written, written{m, name}) // before: a failed Put may have stored it
+	if err := m.Store.Put(ctx, name, data); err != nil {
+		return fmt.Errorf("%s: %w", m.URL, err)
+	}
+	return nil
+}
+
+// undo removes what was written to places that were empty before, so that Init can simply be run again.
+func (f *founder) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	var errs []error
+	for _, w := range f.written {
+		if err := w.Store.Delete(ctx, w.name); err != nil {
+			errs = append(errs, fmt.Errorf("%s: clean up %s: %w", w.URL, w.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cleanupTime is long for a few deletions and short for somebody who waits for an error.
+const cleanupTime = 10 * time.Second
 
 // spread gives n members: those named, or n folders of the one store named.
 func spread(members []Member, n int) ([]Member, error) {
@@ -80,7 +131,7 @@ func spread(members []Member, n int) ([]Member, error) {
 		one := members[0]
 		members = nil
 		for i := range n {
-			members = append(members, Member{URL: one.URL + "/" + SubName(i), Store: remote.Sub(one.Store, SubName(i))})
+			members = append(members, sub(one, i))
 		}
 	}
 	if len(members) != n {

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,18 +9,18 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
 )
 
-// A journal is a local file that lists the packs of a running session which no published segment names yet. When
-// the session dies (Ctrl-C, kill -9, power), the next one on this machine publishes them instead of uploading their
-// content again. It is a cache like the index: losing it costs uploads, never data. Each record is
+// A journal is a local file that lists the packs of a running session which no published segment names yet, from when
+// they are sealed. When the session dies (Ctrl-C, kill -9, power), the next one on this machine publishes those that
+// reached k members instead of uploading their content again. It is a cache like the index: losing it costs uploads, never data. Each record is one column:
 //
 //	length u32 ‖ CRC-32C u32 ‖ segment plaintext (docs/format.md §7)
 //
@@ -30,15 +29,18 @@ import (
 type journal struct {
 	mu   sync.Mutex
 	file *os.File
+	name string
 }
 
 const (
 	journalDir       = "journal"
-	maxJournalRecord = 64 << 20
+	maxJournalRecord = chunk.MaxPlain
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// newJournal makes the journal of a session. It gets its name when it is locked: without its lock, another session
+// would take it for a dead one's.
 func newJournal(dir string, id seal.SessionID) (*journal, error) {
 	if dir == "" {
 		return nil, nil
@@ -47,67 +49,67 @@ func newJournal(dir string, id seal.SessionID) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, id.String()), os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o600)
+	name := filepath.Join(dir, id.String())
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(err, f.Close())
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = os.Rename(name+".new", name)
 	}
-	return &journal{file: f}, nil
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(name+".new"), f.Close())
+	}
+	return &journal{file: f, name: name}, nil
 }
 
-// append notes a stored pack. An error is not worth stopping for: it costs what a lost journal costs.
+// append notes a pack that is about to be stored. An error is not worth stopping for: it costs what a lost journal costs.
 func (j *journal) append(columns []pack.Column) {
 	if j == nil {
 		return
 	}
-	plain, err := pack.EncodeSegment(columns)
-	if err != nil {
-		return
+	var records []byte
+	for _, c := range columns {
+		records = appendRecord(records, c)
 	}
-	record := binary.LittleEndian.AppendUint32(nil, uint32(len(plain)))
-	record = binary.LittleEndian.AppendUint32(record, crc32.Checksum(plain, castagnoli))
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.file.Write(append(record, plain...)) //nolint:errcheck // see above
+	j.file.Write(records) //nolint:errcheck // see above
 }
 
-// published empties the journal when nothing stored is left unnamed. Packs stored while the segment was being
-// published stay in it: publishing a column twice is harmless, losing one is not.
+// appendRecord appends a column's record, or nothing if it cannot be encoded.
+func appendRecord(dst []byte, c pack.Column) []byte {
+	plain, err := pack.EncodeSegment([]pack.Column{c})
+	if err != nil {
+		return dst
+	}
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(plain)))
+	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(plain, castagnoli))
+	return append(dst, plain...)
+}
+
+// published takes out the packs that a segment names now. Packs stored while the segment was being published stay:
+// publishing a column twice is harmless, losing one is not.
 func (j *journal) published(columns []pack.Column) {
 	if j == nil {
 		return
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	kept := keepUnpublished(readJournal(j.file), columns)
-	if err := j.file.Truncate(0); err != nil {
-		return
-	}
-	for _, k := range kept {
-		plain, err := pack.EncodeSegment([]pack.Column{k})
-		if err != nil {
-			continue
-		}
-		record := binary.LittleEndian.AppendUint32(nil, uint32(len(plain)))
-		record = binary.LittleEndian.AppendUint32(record, crc32.Checksum(plain, castagnoli))
-		j.file.Write(append(record, plain...)) //nolint:errcheck // see append
-	}
-}
-
-func keepUnpublished(all, published []pack.Column) []pack.Column {
 	done := map[pack.ID]struct{}{}
-	for _, c := range published {
+	for _, c := range columns {
 		done[c.Pack] = struct{}{}
 	}
-	var kept []pack.Column
-	for _, c := range all {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var records []byte
+	for _, c := range readJournal(j.file) {
 		if _, ok := done[c.Pack]; !ok {
-			kept = append(kept, c)
+			records = appendRecord(records, c)
 		}
 	}
-	return kept
+	if j.file.Truncate(0) == nil {
+		j.file.Write(records) //nolint:errcheck // see append
+	}
 }
 
 // close ends the journal; done removes it because all is published.
@@ -119,22 +121,34 @@ func (j *journal) close(done bool) error {
 	defer j.mu.Unlock()
 	var err error
 	if done {
-		err = os.Remove(j.file.Name())
+		if err = os.Remove(j.name); errors.Is(err, os.ErrNotExist) {
+			err = nil // the cache directory was removed
+		}
 	}
 	return errors.Join(err, j.file.Close())
 }
 
 // readJournal returns the columns of all whole records.
 func readJournal(f *os.File) []pack.Column {
+	info, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	return decodeJournal(io.NewSectionReader(f, 0, info.Size()), info.Size())
+}
+
+// decodeJournal reads records until the first that is torn or damaged. left is how many bytes there are: no more is
+// allocated than that.
+func decodeJournal(src io.Reader, left int64) []pack.Column {
 	var columns []pack.Column
-	r := bufio.NewReader(io.NewSectionReader(f, 0, 1<<62))
+	r := bufio.NewReader(src)
 	for {
 		var head [8]byte
 		if _, err := io.ReadFull(r, head[:]); err != nil {
 			return columns
 		}
-		n := binary.LittleEndian.Uint32(head[:4])
-		if n > maxJournalRecord {
+		n := int64(binary.LittleEndian.Uint32(head[:4]))
+		if left -= int64(len(head)) + n; n > maxJournalRecord || left < 0 {
 			return columns
 		}
 		plain := make([]byte, n)
@@ -149,75 +163,39 @@ func readJournal(f *os.File) []pack.Column {
 	}
 }
 
-// resume publishes what dead sessions on this machine stored but did not publish.
-func (w *Writer) resume(ctx context.Context) error {
-	if w.a.dir == "" {
+// takeJournal opens the journal of a dead session and locks it; nil if there is nothing to take: its session lives, or
+// another process has just finished it.
+func takeJournal(name string) *os.File {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
 		return nil
 	}
-	files, err := filepath.Glob(filepath.Join(w.a.dir, journalDir, "*"))
-	if err != nil {
-		return err
-	}
-	for _, name := range files {
-		if err := w.resumeOne(ctx, name); err != nil {
-			return fmt.Errorf("resume interrupted session %.8s: %w", filepath.Base(name), err)
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		held, err := f.Stat()
+		now, nowErr := os.Stat(name)
+		if err == nil && nowErr == nil && os.SameFile(held, now) {
+			return f
 		}
 	}
+	f.Close()
 	return nil
 }
 
-func (w *Writer) resumeOne(ctx context.Context, name string) error {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+// journals lists the journals in a cache directory.
+func journals(dir string) ([]string, error) {
+	dir = filepath.Join(dir, journalDir)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil // another process has finished it
+		return nil, fmt.Errorf("look for interrupted sessions: %w", err)
 	}
-	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return nil // its session lives
-	}
-	var stored []pack.Column
-	packs := map[pack.ID]bool{}
-	for _, c := range readJournal(f) {
-		whole, seen := packs[c.Pack]
-		if !seen {
-			if whole, err = w.isStored(ctx, c); err != nil {
-				return err
-			}
-			packs[c.Pack] = whole
-		}
-		if whole && !strings.Contains(c.Kind.String(), "index") {
-			stored = append(stored, c)
+	var names []string
+	for _, e := range entries {
+		if _, err := seal.ParseSessionID(e.Name()); err == nil {
+			names = append(names, filepath.Join(dir, e.Name()))
 		}
 	}
-	if len(stored) > 0 {
-		if err := w.putSegments(ctx, stored); err != nil {
-			return err
-		}
-		w.a.opts.Notice(fmt.Sprintf("an interrupted run left %d packs: they are used, not uploaded again", len(packs)))
-	}
-	return os.Remove(name)
-}
-
-// isStored says whether at least k shards of a pack are on their members in full length.
-func (w *Writer) isStored(ctx context.Context, c pack.Column) (bool, error) {
-	if c.Geometry != w.a.geom {
-		return false, nil
-	}
-	have := 0
-	for j, m := range w.a.shardStores(c.Pack) {
-		if m == nil {
-			continue
-		}
-		info, err := m.Stat(ctx, c.Pack.Name(c.Kind))
-		if err == nil && info.Size == pack.ShardSize(c.L) {
-			have++
-		}
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		if have >= c.K || j == c.N() {
-			break
-		}
-	}
-	return have >= c.K, nil
+	return names, nil
 }

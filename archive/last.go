@@ -1,13 +1,18 @@
 package archive
 
 import (
+	"bytes"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"cairn/chunk"
+	"cairn/chunk/seal"
+	"cairn/remote"
 	"cairn/snapshot"
 )
 
@@ -54,13 +59,51 @@ func (a *Archive) Remember(s *snapshot.Snapshot, files, bytes uint64) error {
 	if err != nil {
 		return err
 	}
-	name := a.lastFile(s.Series)
+	return writeCache(a.lastFile(s.Series), data)
+}
+
+// writeCache replaces a file of the cache directory as a whole. It is not synced: a cache may be lost.
+func writeCache(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, name)
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// ErrReplaced means that the archive has another root key than when this machine saw it first.
+var ErrReplaced = errors.New("the archive was replaced by another one with the same id")
+
+// checkRoot compares the root's public key with the one that this machine saw first (file "root" in the cache directory). An
+// archive's id stands in the clear in its card. Whoever holds the members, and knows the public key of one of the
+// recipients, could make another archive of the same id that opens here just as well, and read what is backed up to it.
+func (a *Archive) checkRoot(k *seal.Keys) error {
+	if a.dir == "" {
+		return nil
+	}
+	signer := k.RootSigner()
+	now := []byte(hex.EncodeToString(signer[:]) + "\n")
+	name := filepath.Join(a.dir, "root")
+	known, err := os.ReadFile(name)
+	if err == nil && len(known) == len(now) {
+		if bytes.Equal(known, now) {
+			return nil
+		}
+		return remote.WithHint(fmt.Errorf("archive %.8s: %w (root key %.8s, known is %.8s)", a.id, ErrReplaced, now, known),
+			"do not back up to it before you know who did this; if it was you, remove "+name)
+	}
+	if err := writeCache(name, now); err != nil {
+		a.opts.Notice(fmt.Sprintf("the archive's root key cannot be remembered (%v): a replaced archive would not be noticed", err))
+	}
+	return nil
 }

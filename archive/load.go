@@ -1,38 +1,58 @@
 package archive
 
 import (
+	"bytes"
 	"container/list"
 	"context"
-	"fmt"
 	"sync"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
-	"cairn/remote"
 )
 
 // Load reads one blob, verified. It is meant for trees, which are small and lie near each other in their packs: it
 // reads a window of the column and keeps the last few, so that a walk over a snapshot does not cost one request for
-// each directory.
+// each directory. It fails with a *MissingError or a *BlobDamage when the blob is lost.
 func (a *Archive) Load(ctx context.Context, t chunk.Type, id chunk.ID) ([]byte, error) {
-	locs, err := a.locate(ctx, t, []chunk.ID{id})
+	locs, err := a.locate(ctx, t, []chunk.ID{id}, a.refreshStale)
 	if err != nil {
 		return nil, err
 	}
-	if absent(locs[0]) {
-		return nil, &MissingError{t, id}
+	plain, damage, err := a.loadAt(ctx, t, id, locs[0])
+	if damage == nil {
+		return plain, err
 	}
-	w := wanted{id, locs[0]}
+	again, err := a.moved(ctx, t, []*BlobDamage{damage}, a.refreshStale)
+	if err != nil {
+		return nil, err
+	}
+	if len(again) > 0 {
+		if plain, damage, err = a.loadAt(ctx, t, id, again[0].Location); damage == nil {
+			return plain, err
+		}
+	}
+	return nil, damage
+}
+
+// loadAt reads a blob from one place.
+func (a *Archive) loadAt(ctx context.Context, t chunk.Type, id chunk.ID, l pack.Location) ([]byte, *BlobDamage, error) {
+	if absent(l) {
+		return nil, nil, &MissingError{t, id}
+	}
+	if err := a.plausible(t, &l); err != nil {
+		return nil, &BlobDamage{t, id, l.Pack, err}, nil
+	}
+	w := wanted{id, l}
 	sealed, err := a.windows.read(ctx, a, w)
 	if err != nil && (ctx.Err() != nil || tooFew(err)) {
-		return nil, err
+		return nil, nil, err
 	}
 	plain, err := a.openBlob(ctx, nil, w, sealed)
-	if err != nil {
-		return nil, &BlobDamage{t, id, w.Pack, err}
+	if err != nil && !a.stops(ctx, err) {
+		return nil, &BlobDamage{t, id, w.Pack, err}, nil
 	}
-	return plain, nil
+	return plain, nil, err
 }
 
 // LoadTree is Load for trees, as the functions of package snapshot want it.
@@ -114,68 +134,34 @@ func (c *windowCache) put(key windowKey, data []byte) {
 	}
 }
 
-// sessionCache keeps opened session keys: one archive has few sessions, 100 bytes each.
+// sessionCache keeps opened session keys by their wraps, about 3 KB each: one backup makes one session. A session's id
+// alone is no key: a hostile writer may publish the id of another one's session with a wrap of his own.
 type sessionCache struct {
 	mu   sync.Mutex
-	open map[seal.SessionID]*seal.Session
+	open map[seal.SessionID][]*seal.Session
+	n    int
 }
 
-func (c *sessionCache) get(id seal.SessionID) *seal.Session {
+// maxSessions bounds the cache at 12 MB; opening one anew takes 0.1 ms at most.
+const maxSessions = 4096
+
+func (c *sessionCache) get(w pack.SessionWrap) *seal.Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.open[id]
+	for _, s := range c.open[w.ID] {
+		if have := s.Wrap(); bytes.Equal(have.HPKE, w.Wrap.HPKE) && bytes.Equal(have.Root, w.Wrap.Root) {
+			return s
+		}
+	}
+	return nil
 }
 
 func (c *sessionCache) put(s *seal.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open == nil {
-		c.open = map[seal.SessionID]*seal.Session{}
+	if c.open == nil || c.n >= maxSessions {
+		c.open, c.n = map[seal.SessionID][]*seal.Session{}, 0
 	}
-	c.open[s.ID()] = s
-}
-
-// healCache keeps the last columns that had to be rebuilt from whole shards: a damaged shard usually holds many of
-// the blobs that a restore wants. Two columns take at most 64 MiB, and only when there is damage.
-type healCache struct {
-	mu   sync.Mutex
-	keys [2]windowKey
-	data [2][]byte
-	errs [2]error
-	next int
-}
-
-func (c *healCache) column(ctx context.Context, a *Archive, id pack.ID, kind chunk.Type, column int) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock() // one rebuild at a time: each takes k shards of memory
-	key := windowKey{id, column, 0}
-	for i := range c.keys {
-		if c.keys[i] == key && (c.data[i] != nil || c.errs[i] != nil) {
-			return c.data[i], c.errs[i]
-		}
-	}
-	var data []byte
-	p, err := a.ReadPack(ctx, id, kind)
-	if err == nil && column >= p.Header.Geometry.K {
-		err = fmt.Errorf("index names column %d of a pack with %d", column, p.Header.Geometry.K)
-	}
-	if err == nil {
-		data = p.Payload(column)
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	c.keys[c.next], c.data[c.next], c.errs[c.next] = key, data, err
-	c.next = (c.next + 1) % len(c.keys)
-	return data, err
-}
-
-// shardStores gives the members on which the shards of a pack lie, by shard number; nil for those that are missing.
-func (a *Archive) shardStores(id pack.ID) []remote.Store {
-	members := a.set.Members()
-	stores := make([]remote.Store, a.geom.N())
-	for j := range stores {
-		stores[j] = members[pack.Member(id, j, a.geom.N())].Store
-	}
-	return stores
+	c.open[s.ID()] = append(c.open[s.ID()], s)
+	c.n++
 }

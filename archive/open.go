@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"cairn/chunk"
@@ -31,9 +30,12 @@ type Options struct {
 	Credentials []seal.Credential
 	// OpenIndex opens the local index on first use; most commands that only look at snapshots never need it.
 	OpenIndex func(seal.ArchiveID) (Index, error)
+	// IndexLost tells the errors of an index after which it is to be opened anew and filled again. May be nil.
+	IndexLost func(error) bool
 	// Dir returns the local cache directory of this archive for journals and the like; "" for none.
 	Dir func(seal.ArchiveID) string
-	// Notice is told, in a sentence, what the operator should know but need not act upon. May be nil.
+	// Notice is told, in a sentence, what the operator should know but need not act upon. May be nil; it may be called
+	// from several goroutines at once.
 	Notice func(string)
 }
 
@@ -41,7 +43,8 @@ type Options struct {
 type Archive struct {
 	id    seal.ArchiveID
 	geom  pack.Geometry
-	cards []*Card // by member number; nil when that member is missing
+	found []foundMember // what was named, whether it could be used or not
+	cards []*Card       // by member number; nil when that member is missing
 	set   *stripe.Set
 	keys  *seal.Keys // nil when opened without a credential
 	slot  seal.SlotID
@@ -50,208 +53,133 @@ type Archive struct {
 
 	indexMu  sync.Mutex
 	index    Index
+	synced   syncState
 	sessions sessionCache
 	windows  windowCache
 	healed   healCache
+	whole    sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
 }
 
 // Open reads the members' cards and, when credentials are given, opens the keys. It fails with ErrNoArchive when no
-// member has a card, with seal.ErrWrongKey when no credential fits, and with an error that names the member when
-// one belongs to another archive or is named twice. Missing members are not an error here (see Missing).
+// member has a card, with seal.ErrWrongKey when no credential fits, with ErrReplaced when this machine knows the archive with another root
+// key, and with an error that names the member when one belongs to another archive or is named twice. Missing members
+// are not an error here (see Missing). Neither is a damaged card as long as there is a good one: that member is left out
+// with a notice (see BadCards), because nothing proves any more which one it is.
 func Open(ctx context.Context, members []Member, o Options) (*Archive, error) {
-	if o.Notice == nil {
-		o.Notice = func(string) {}
+	a, err := open(ctx, members, o)
+	if err != nil || len(o.Credentials) == 0 {
+		return a, err
 	}
-	found, err := readCards(ctx, expand(ctx, members))
+	slots, err := a.Slots(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a, err := assemble(found)
+	keys, slot, err := seal.OpenSlots(slots, o.Credentials)
 	if err != nil {
+		return nil, err
+	}
+	a.slot = slot.ID
+	return a, a.trust(keys)
+}
+
+// OpenWithKeys is Open with keys that are already at hand, for recovery when no slot can be opened.
+func OpenWithKeys(ctx context.Context, members []Member, keys *seal.Keys, o Options) (*Archive, error) {
+	a, err := open(ctx, members, o)
+	if err != nil {
+		return nil, err
+	}
+	if keys.Archive() != a.id {
+		return nil, fmt.Errorf("the recovery text belongs to archive %.8s, this is archive %.8s", keys.Archive(), a.id)
+	}
+	if err := a.trust(keys); err != nil {
+		if errors.Is(err, ErrReplaced) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %w", seal.ErrWrongKey, err)
+	}
+	return a, nil
+}
+
+// open opens an archive without keys.
+func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	a, err := assemble(readCards(ctx, expand(ctx, members)))
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, err
 	}
 	a.opts = o
 	if o.Dir != nil {
 		a.dir = o.Dir(a.id)
 	}
-	if len(o.Credentials) > 0 {
-		if err := a.unlock(ctx); err != nil {
-			return nil, err
-		}
-	}
+	a.tellBadCards()
 	return a, nil
 }
 
-// expand replaces a store that holds several members (m00, m01, …) by those.
-func expand(ctx context.Context, members []Member) []Member {
-	var out []Member
-	for _, m := range members {
-		if m.Store == nil {
-			out = append(out, m)
-			continue
-		}
-		if _, err := m.Store.Stat(ctx, cardName); err == nil || !errors.Is(err, remote.ErrNotExist) {
-			out = append(out, m)
-			continue
-		}
-		subs := subMembers(ctx, m)
-		if len(subs) == 0 {
-			subs = []Member{m}
-		}
-		out = append(out, subs...)
-	}
-	return out
-}
-
-func subMembers(ctx context.Context, m Member) []Member {
-	var subs []Member
-	for i := range pack.MaxShards {
-		dir := SubName(i)
-		if _, err := m.Store.Stat(ctx, dir+"/"+cardName); err == nil {
-			subs = append(subs, Member{URL: m.URL + "/" + dir, Store: remote.Sub(m.Store, dir)})
-		}
-	}
-	return subs
-}
-
-// SubName is the folder of the i-th member where one store holds several.
-func SubName(i int) string { return fmt.Sprintf("m%02d", i) }
-
-type foundMember struct {
-	Member
-	card *Card
-}
-
-// readCards reads all cards at once: a member that hangs must not hold up the others one by one.
-func readCards(ctx context.Context, members []Member) ([]foundMember, error) {
-	found := make([]foundMember, len(members))
-	fatal := make([]error, len(members))
-	var wg sync.WaitGroup
-	for i, m := range members {
-		found[i].Member = m
-		if m.Store == nil {
-			continue
-		}
-		wg.Go(func() {
-			data, err := remote.ReadAll(ctx, m.Store, cardName, maxCard)
-			if err != nil {
-				found[i].Err = err
-				return
-			}
-			if found[i].card, err = parseCard(data); err != nil {
-				fatal[i] = fmt.Errorf("member %s: %w", m.URL, err)
-			}
-		})
-	}
-	wg.Wait()
-	return found, errors.Join(fatal...)
-}
-
-// assemble orders the members by their cards and says what does not belong together.
-func assemble(found []foundMember) (*Archive, error) {
-	first := -1
-	for i, f := range found {
-		if f.card != nil {
-			first = i
-			break
-		}
-	}
-	if first < 0 {
-		return nil, noArchive(found)
-	}
-	ref := found[first].card
-	id, _ := ref.archiveID()
-	a := &Archive{id: id, geom: ref.geometry(), cards: make([]*Card, len(ref.Layout.Members))}
-	stores, labels := make([]remote.Store, len(a.cards)), make([]string, len(a.cards))
-	for i := range labels {
-		labels[i] = fmt.Sprintf("member %d (not named)", i)
-	}
-	var unplaced []foundMember
-	for _, f := range found {
-		if f.card == nil {
-			unplaced = append(unplaced, f)
-			continue
-		}
-		if f.card.Archive != ref.Archive {
-			return nil, remote.WithHint(fmt.Errorf("%s belongs to archive %.8s, but %s belongs to archive %.8s", f.URL, f.card.Archive,
-				found[first].URL, ref.Archive), "name the members of one archive only")
-		}
-		n := f.card.number()
-		if n >= len(a.cards) || f.card.Layout.Members[n] != ref.Layout.Members[n] {
-			return nil, fmt.Errorf("the cards of %s and %s disagree about the layout", f.URL, found[first].URL)
-		}
-		if stores[n] != nil {
-			return nil, remote.WithHint(fmt.Errorf("%s and %s are the same member (number %d) of the archive", labels[n], f.URL, n),
-				"name each member once; a copy of a member cannot stand in for another one")
-		}
-		a.cards[n], stores[n], labels[n] = f.card, f.Store, f.URL
-	}
-	nameMissing(labels, stores, unplaced)
-	a.set = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct})
-	return a, nil
-}
-
-// nameMissing labels the members that are not there with the addresses that did not answer, as far as they can be told.
-func nameMissing(labels []string, stores []remote.Store, unplaced []foundMember) {
-	for i := range labels {
-		if stores[i] == nil && len(unplaced) > 0 {
-			labels[i] = fmt.Sprintf("%s (%s)", unplaced[0].URL, reason(unplaced[0].Err))
-			unplaced = unplaced[1:]
-		}
-	}
-}
-
-func reason(err error) string {
-	switch {
-	case err == nil:
-		return "not opened"
-	case errors.Is(err, remote.ErrNotExist):
-		return "no card there"
-	}
-	return err.Error()
-}
-
-func noArchive(found []foundMember) error {
-	var names []string
+// trust checks what the cards say with the keys, and takes the keys over. Members whose card has a wrong MAC are left out;
+// if that is all of them, the layout is not to be trusted.
+func (a *Archive) trust(keys *seal.Keys) error {
 	var errs []error
-	for _, f := range found {
-		names = append(names, f.URL)
-		if f.Err != nil && !errors.Is(f.Err, remote.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("%s: %w", f.URL, f.Err))
+	good := 0
+	for i := range a.found {
+		f := &a.found[i]
+		if f.card == nil {
+			continue
 		}
+		if err := f.card.verify(keys); err != nil {
+			f.card, f.bad = nil, err
+			errs = append(errs, fmt.Errorf("member %s: %w", f.URL, err))
+			continue
+		}
+		good++
+	}
+	if good == 0 {
+		return remote.WithHint(errors.Join(errs...), "restore that member's cairn.json from a copy")
+	}
+	if err := a.checkRoot(keys); err != nil {
+		return err
 	}
 	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	return remote.WithHint(fmt.Errorf("%s: %w", strings.Join(names, ", "), ErrNoArchive),
-		"make one with `cairn init MEMBER…`, or set CAIRN_ARCHIVE to where it is")
-}
-
-func reconstruct(k, m int, columns [][]byte, want []int) error {
-	return pack.Reconstruct(pack.Geometry{K: k, M: m}, columns, want)
-}
-
-// unlock opens the keys with the credentials and then checks what the cards say.
-func (a *Archive) unlock(ctx context.Context) error {
-	slots, err := a.Slots(ctx)
-	if err != nil {
-		return err
-	}
-	keys, slot, err := seal.OpenSlots(slots, a.opts.Credentials)
-	if err != nil {
-		return err
-	}
-	for i, c := range a.cards {
-		if c == nil {
-			continue
+		b, err := assemble(a.found)
+		if err != nil {
+			return err
 		}
-		if err := c.verify(keys); err != nil {
-			return remote.WithHint(fmt.Errorf("%s: %w", a.set.Members()[i].Label, err),
-				"restore that member's cairn.json from a copy, or leave the member out")
-		}
+		a.set, a.cards = b.set, b.cards
+		a.tellBadCards()
 	}
-	a.keys, a.slot = keys, slot.ID
+	a.keys = keys
 	return nil
+}
+
+// CardDamage is a member whose card cannot be used.
+type CardDamage struct {
+	Member string
+	Err    error
+}
+
+// BadCards lists the members that are left out because their card is damaged, unknown to this version, or was changed.
+func (a *Archive) BadCards() []CardDamage {
+	var bad []CardDamage
+	for _, f := range a.found {
+		if f.bad != nil {
+			bad = append(bad, CardDamage{f.URL, f.bad})
+		}
+	}
+	return bad
+}
+
+// tellBadCards notices each bad card once.
+func (a *Archive) tellBadCards() {
+	for i := range a.found {
+		if f := &a.found[i]; f.bad != nil && !f.told {
+			f.told = true
+			a.opts.Notice(fmt.Sprintf("member %s is left out: %v; put its cairn.json back from a copy", f.URL, f.bad))
+		}
+	}
 }
 
 // ID is the archive's identity.
@@ -272,14 +200,18 @@ func (a *Archive) Slot() seal.SlotID { return a.slot }
 // Missing names the members that are not there.
 func (a *Archive) Missing() []string { return a.set.Degraded() }
 
-// Chunker returns the chunking parameters of the archive.
+// Chunker returns the chunking parameters of the archive; without keys their polynomial is missing.
 func (a *Archive) Chunker() chunk.Params {
+	var poly uint64
+	if a.keys != nil {
+		poly = a.keys.Poly()
+	}
 	for _, c := range a.cards {
 		if c != nil {
-			return c.params(a.keys.Poly())
+			return c.params(poly)
 		}
 	}
-	panic("archive: open without a card") // Open needs one
+	return chunk.Params{} // not reached: assemble needs a card
 }
 
 // Close closes the local index. The members need no closing.

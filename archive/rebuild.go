@@ -2,11 +2,13 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 
-	"cairn/chunk"
+	"golang.org/x/sync/errgroup"
+
 	"cairn/pack"
+	"cairn/remote"
 )
 
 // RebuildReport tells what RebuildIndex found.
@@ -21,30 +23,35 @@ type RebuildReport struct {
 // RebuildIndex makes the local index anew from the archive's segments. Packs that no readable segment names are found
 // by listing, and their directories are read from the tails of their shards (rebuilt from the others where a shard is
 // gone) and published as new segments, so that afterwards every machine can do with segments alone.
+//
+// Memory: about 100 bytes for each pack, and 65,536 entries that are not published yet.
 func (a *Archive) RebuildIndex(ctx context.Context) (*RebuildReport, error) {
-	idx, err := a.Index(ctx)
+	if _, err := a.Index(ctx); err != nil {
+		return nil, err
+	}
+	w, err := a.newWriter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	report := &RebuildReport{}
-	known, err := a.rereadSegments(ctx, report)
-	if err != nil {
-		return report, err
+	defer w.end()
+	r := &rebuild{a: a, w: w, report: &RebuildReport{}}
+	if err := r.reread(ctx); err != nil {
+		return r.report, err
 	}
-	columns, err := a.unnamedColumns(ctx, known, report)
-	if err != nil || len(columns) == 0 {
-		return report, err
-	}
-	session, err := a.keys.NewSession()
-	if err != nil {
-		return report, err
-	}
-	w := &Writer{a: a, idx: idx, session: session, short: map[pack.ID]struct{}{}}
-	if err := w.putSegments(ctx, columns); err != nil {
-		return report, fmt.Errorf("publish index: %w", err)
-	}
-	report.Published = len(columns)
-	return report, nil
+	return r.report, r.unnamed(ctx)
+}
+
+// rebuild is one call of RebuildIndex.
+type rebuild struct {
+	a     *Archive
+	w     *Writer
+	known map[columnKey]struct{}
+
+	mu      sync.Mutex
+	report  *RebuildReport
+	columns []pack.Column // found, and in no segment yet
+	blobs   int           // in columns
+	weak    []pack.Column // of packs with fewer than k shards
 }
 
 // columnKey names one data column.
@@ -53,37 +60,161 @@ type columnKey struct {
 	column int
 }
 
-func (a *Archive) rereadSegments(ctx context.Context, report *RebuildReport) (map[columnKey]struct{}, error) {
-	known := map[columnKey]struct{}{}
-	err := a.ReloadIndex(ctx, func(id pack.ID, columns []pack.Column, err error) error {
-		if err != nil {
-			report.Damaged = append(report.Damaged, fmt.Errorf("index segment %s: %w", id.Short(), err))
+// reread fills the index from the segments.
+func (r *rebuild) reread(ctx context.Context) error {
+	r.known = map[columnKey]struct{}{}
+	return r.a.ReloadIndex(ctx, func(id pack.ID, columns []pack.Column, err error) error {
+		if Unfinished(err) {
 			return nil
 		}
-		report.Segments++
+		if err != nil {
+			r.damaged(fmt.Errorf("index segment %s: %w", id.Short(), err))
+			return nil
+		}
+		r.report.Segments++
 		for _, c := range columns {
-			known[columnKey{c.Pack, c.Number}] = struct{}{}
+			r.known[columnKey{c.Pack, c.Number}] = struct{}{}
 		}
 		return nil
 	})
-	return known, err
+}
+
+func (r *rebuild) damaged(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Damaged = append(r.report.Damaged, err)
+}
+
+// directoryReads is how many packs are read at once: small requests that mostly wait.
+const directoryReads = 8
+
+// unnamed reads the directories of all packs that are not known, and publishes them.
+func (r *rebuild) unnamed(ctx context.Context) error {
+	shards, err := r.list(ctx)
+	if err != nil {
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(directoryReads)
+	for id, n := range shards {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return r.pack(groupCtx, id, n) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.publish(ctx, 0); err != nil {
+		return err
+	}
+	return r.rescue(ctx)
+}
+
+// list counts the shards of each pack.
+func (r *rebuild) list(ctx context.Context) (map[pack.ID]int, error) {
+	shards := map[pack.ID]int{}
+	_, err := r.a.set.ListEach(ctx, "binaries/", func(_ int, info remote.Info) error {
+		if id, _, ok := pack.ParseName(info.Name); ok && info.Size > 0 {
+			shards[id]++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list packs: %w", err)
+	}
+	return shards, nil
+}
+
+// pack reads the directories of one pack that are not known.
+func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
+	found := 0
+	for c := range r.a.geom.K {
+		if _, ok := r.known[columnKey{id, c}]; ok {
+			continue
+		}
+		column, err := r.a.ReadDirectory(ctx, id, c)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.damaged(fmt.Errorf("directory %d of pack %s: %w", c, id.Short(), err))
+			continue
+		}
+		if len(column.Entries) == 0 {
+			continue
+		}
+		found++
+		r.mu.Lock()
+		if shards < r.a.geom.K {
+			r.weak = append(r.weak, *column)
+		} else {
+			r.columns = append(r.columns, *column)
+			r.blobs += len(column.Entries)
+		}
+		r.mu.Unlock()
+	}
+	if found == 0 {
+		return nil
+	}
+	r.mu.Lock()
+	r.report.Packs++
+	r.mu.Unlock()
+	return r.publish(ctx, publishBlobs)
+}
+
+// publish makes segments of what was found, if it names at least so many blobs.
+func (r *rebuild) publish(ctx context.Context, least int) error {
+	r.mu.Lock()
+	columns := r.columns
+	if len(columns) == 0 || r.blobs < least {
+		r.mu.Unlock()
+		return nil
+	}
+	r.report.Published += len(columns)
+	r.report.Blobs += r.blobs
+	r.columns, r.blobs = nil, 0
+	r.mu.Unlock()
+	if err := r.w.putSegments(ctx, columns); err != nil {
+		return fmt.Errorf("publish index: %w", err)
+	}
+	return nil
+}
+
+// rescue publishes columns of packs with fewer than k shards, if nothing else holds their blobs: mostly they were left by an
+// upload that failed and was made again later, and then nothing may come to depend on them.
+func (r *rebuild) rescue(ctx context.Context) error {
+	for _, c := range r.weak {
+		known, err := r.w.knows(ctx, c)
+		if err != nil {
+			return err
+		}
+		if !known {
+			r.damaged(fmt.Errorf("pack %s has fewer than %d shards: column %d is named for what can still be read of it", c.Pack.Short(), c.K, c.Number))
+			r.columns, r.blobs = append(r.columns, c), r.blobs+len(c.Entries)
+		}
+	}
+	return r.publish(ctx, 0)
 }
 
 // ReloadIndex empties the local index and fills it from the archive's segments. fn sees each segment, or the error that
 // keeps it from being read.
 func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
-	idx, err := a.Index(ctx)
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	idx, err := a.openIndex(ctx)
 	if err != nil {
 		return err
 	}
-	a.indexMu.Lock()
-	defer a.indexMu.Unlock()
 	if err := idx.Drop(); err != nil {
 		return err
 	}
 	return a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {
 		if err == nil {
-			if err := idx.Apply(id, columns); err != nil {
+			if err := a.apply(idx, id, columns); err != nil {
 				return err
 			}
 		}
@@ -98,7 +229,7 @@ func (a *Archive) ReadSegments(ctx context.Context, fn func(pack.ID, []pack.Colu
 			return err
 		}
 		columns, err := a.ReadSegment(ctx, id)
-		if err != nil && (ctx.Err() != nil || tooFew(err)) {
+		if a.hopeless(ctx, err) {
 			return err
 		}
 		if err := fn(id, columns, err); err != nil {
@@ -106,96 +237,4 @@ func (a *Archive) ReadSegments(ctx context.Context, fn func(pack.ID, []pack.Colu
 		}
 	}
 	return nil
-}
-
-// unnamedColumns reads the directories of all columns that are not known.
-func (a *Archive) unnamedColumns(ctx context.Context, known map[columnKey]struct{}, report *RebuildReport) ([]pack.Column, error) {
-	var found []pack.Column
-	for id, err := range a.Packs(ctx, "binaries/") {
-		if err != nil {
-			return nil, err
-		}
-		counted := false
-		for c := range a.geom.K {
-			if _, ok := known[columnKey{id, c}]; ok {
-				continue
-			}
-			column, err := a.ReadDirectory(ctx, id, c)
-			if err != nil {
-				if ctx.Err() != nil {
-					return nil, err
-				}
-				report.Damaged = append(report.Damaged, fmt.Errorf("directory %d of pack %s: %w", c, id.Short(), err))
-				continue
-			}
-			if len(column.Entries) == 0 {
-				continue
-			}
-			if !counted {
-				counted = true
-				report.Packs++
-			}
-			report.Blobs += len(column.Entries)
-			found = append(found, *column)
-		}
-	}
-	return found, nil
-}
-
-// Packs lists the packs below a prefix ("binaries/" or "index/"), each once, whichever members have shards of it.
-func (a *Archive) Packs(ctx context.Context, prefix string) func(yield func(pack.ID, error) bool) {
-	return func(yield func(pack.ID, error) bool) {
-		for info, err := range a.set.List(ctx, prefix) {
-			if err != nil {
-				yield(pack.ID{}, fmt.Errorf("list %s: %w", prefix, err))
-				return
-			}
-			if id, _, ok := pack.ParseName(info.Name); ok && !yield(id, nil) {
-				return
-			}
-		}
-	}
-}
-
-// firstTail is how much of a shard's end is read for its directory: the header's copy, the checksums of a 16 MiB column,
-// and a directory of about 1400 blobs.
-const firstTail = 64 << 10
-
-// ReadDirectory reads the directory of one data column from the end of its shard, or from the other shards when that
-// one does not give it.
-func (a *Archive) ReadDirectory(ctx context.Context, id pack.ID, column int) (*pack.Column, error) {
-	c, err := a.tailDirectory(ctx, id, column)
-	if err == nil || ctx.Err() != nil {
-		return c, err
-	}
-	p, packErr := a.ReadPack(ctx, id, chunk.Data) // tree packs have names of the same form
-	if packErr != nil {
-		return nil, errors.Join(err, packErr)
-	}
-	return p.Directory(a.keys, column)
-}
-
-func (a *Archive) tailDirectory(ctx context.Context, id pack.ID, column int) (*pack.Column, error) {
-	o := object(id, chunk.Data, a.geom, 0)
-	n := int64(firstTail)
-	for {
-		tail, err := a.set.GetShard(ctx, o, column, -n, -1, nil)
-		if err != nil {
-			return nil, err
-		}
-		c, need, err := pack.ReadTail(a.keys, id, tail)
-		if err != nil {
-			return nil, err
-		}
-		if c != nil {
-			if c.Number != column || c.Geometry != a.geom {
-				return nil, fmt.Errorf("this is shard %d of layout %d+%d", c.Number, c.K, c.M)
-			}
-			return c, nil
-		}
-		if need <= n {
-			return nil, fmt.Errorf("shard ends before its directory does")
-		}
-		n = need
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -28,26 +27,37 @@ func (w *Writer) publish(ctx context.Context) error {
 	if err := w.putSegments(ctx, columns); err != nil {
 		w.mu.Lock()
 		w.ready = append(w.ready, columns...)
+		for _, c := range columns {
+			w.blobs += len(c.Entries)
+		}
 		w.mu.Unlock()
 		return fmt.Errorf("publish index: %w", err)
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, c := range columns {
 		for _, e := range c.Entries {
 			delete(w.pending, blobKey{c.Kind, e.ID})
 		}
 	}
+	w.mu.Unlock()
 	w.journal.published(columns)
 	return nil
 }
 
+// maxSegments bounds what one index pack names, in bytes: many small columns, each with a session of its own, make 1.3 KB a
+// blob. One column may have more; the largest, a 16 MiB column of the smallest trees, has 10 MB.
+const maxSegments = 4 << 20
+
 // putSegments stores the columns in index packs of at most publishBlobs entries (one column may have more).
 func (w *Writer) putSegments(ctx context.Context, columns []pack.Column) error {
 	for len(columns) > 0 {
-		n, blobs := 0, 0
-		for n < len(columns) && (n == 0 || blobs+len(columns[n].Entries) <= publishBlobs) {
+		n, blobs, bytes := 0, 0, 0
+		for n < len(columns) {
 			blobs += len(columns[n].Entries)
+			bytes += columns[n].SegmentSize()
+			if n > 0 && (blobs > publishBlobs || bytes > maxSegments) {
+				break
+			}
 			n++
 		}
 		if err := w.putSegment(ctx, columns[:n]); err != nil {
@@ -77,33 +87,28 @@ func (w *Writer) putSegment(ctx context.Context, columns []pack.Column) error {
 			return err
 		}
 	}
-	id, err := w.putIndexPack(ctx, p)
+	p.Level() // one segment for each column
+	stored, err := w.put(ctx, p, nil)
 	if err != nil {
 		return err
 	}
-	return w.idx.Apply(id, columns)
-}
-
-func (w *Writer) putIndexPack(ctx context.Context, p *pack.Writer) (pack.ID, error) {
-	columns, err := w.put(ctx, p)
+	idx, err := w.a.Index(ctx)
 	if err != nil {
-		return pack.ID{}, err
+		return err
 	}
-	return columns[0].Pack, nil
+	return w.a.apply(idx, stored[0].Pack, columns)
 }
 
 // deal spreads columns over at most k shares, the largest first to the smallest share.
 func deal(columns []pack.Column, k int) [][]pack.Column {
 	sorted := slices.Clone(columns)
-	slices.SortFunc(sorted, func(a, b pack.Column) int { return cmp.Compare(len(b.Entries), len(a.Entries)) })
+	slices.SortFunc(sorted, func(a, b pack.Column) int { return cmp.Compare(b.SegmentSize(), a.SegmentSize()) })
 	shares := make([][]pack.Column, k)
 	sizes := make([]int, k)
 	for _, c := range sorted {
 		least := slices.Index(sizes, slices.Min(sizes))
 		shares[least] = append(shares[least], c)
-		sizes[least] += len(c.Entries) + 1
+		sizes[least] += c.SegmentSize()
 	}
 	return slices.DeleteFunc(shares, func(s []pack.Column) bool { return len(s) == 0 })
 }
-
-func pick(packs []*pack.Writer) *pack.Writer { return packs[rand.IntN(len(packs))] }

@@ -1,11 +1,12 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
+	"syscall"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
@@ -37,98 +38,8 @@ func (d *ShardDamage) Error() string {
 
 func (d *ShardDamage) Unwrap() error { return d.Err }
 
-// Payload is data column c.
-func (p *PackShards) Payload(c int) []byte {
-	return p.shards[c][pack.HeaderSize : pack.HeaderSize+p.Header.L]
-}
-
-// Directory opens the directory of data column c.
-func (p *PackShards) Directory(k *seal.Keys, c int) (*pack.Column, error) {
-	payload := p.Payload(c)
-	return pack.OpenDirectory(k, p.Header, c, payload[len(payload)-int(p.Header.DirLen[c]):])
-}
-
-// ReadPack reads a pack whole from any k shards that prove themselves, the data shards first, and rebuilds what is
-// missing. It costs k shards of memory. The error wraps the damage of each shard that was tried.
-func (a *Archive) ReadPack(ctx context.Context, id pack.ID, kind chunk.Type) (*PackShards, error) {
-	n := a.geom.N() // all packs of a v1 archive have the layout of its card
-	got := make([][]byte, n)
-	heads := make([]*pack.Header, n)
-	errs := make([]error, n)
-	try := func(js []int) {
-		var wg sync.WaitGroup
-		for _, j := range js {
-			wg.Go(func() { got[j], heads[j], errs[j] = a.readShard(ctx, id, kind, j) })
-		}
-		wg.Wait()
-	}
-	try(seq(0, a.geom.K))
-	if countGood(got) < a.geom.K && ctx.Err() == nil {
-		try(seq(a.geom.K, n))
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	p := &PackShards{}
-	for j := range n {
-		if errs[j] != nil {
-			p.Bad = append(p.Bad, ShardDamage{Pack: id, Kind: kind, Shard: j, Member: a.memberOf(id, j), Err: errs[j]})
-		} else if heads[j] != nil && p.Header == nil {
-			p.Header = heads[j]
-		}
-	}
-	if countGood(got) < a.geom.K {
-		return nil, a.notEnough(id, kind, countGood(got), p.Bad)
-	}
-	if countGood(got[:a.geom.K]) == a.geom.K {
-		p.shards = got[:a.geom.K]
-		return p, nil
-	}
-	all, err := pack.RebuildShards(p.Header, got)
-	if err != nil {
-		return nil, fmt.Errorf("rebuild pack %s: %w", id.Short(), err)
-	}
-	p.shards = all[:a.geom.K]
-	return p, nil
-}
-
-// readShard reads and proves one whole shard.
-func (a *Archive) readShard(ctx context.Context, id pack.ID, kind chunk.Type, j int) ([]byte, *pack.Header, error) {
-	data, err := a.set.GetShard(ctx, object(id, kind, a.geom, 0), j, 0, -1, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	h, err := pack.CheckShard(id, data)
-	if err != nil {
-		return nil, nil, err
-	}
-	if h.Shard != j {
-		return nil, nil, fmt.Errorf("this is shard %d, not %d", h.Shard, j)
-	}
-	if h.Geometry != a.geom || h.Archive != a.id {
-		return nil, nil, fmt.Errorf("shard belongs to archive %.8s with layout %d+%d", h.Archive, h.Geometry.K, h.Geometry.M)
-	}
-	return data, h, nil
-}
-
-// memberOf names the member on which shard j of a pack lies.
-func (a *Archive) memberOf(id pack.ID, j int) string {
-	return a.set.Members()[pack.Member(id, j, a.geom.N())].Label
-}
-
-// MemberOf names the member on which shard j of a pack lies.
-func (a *Archive) MemberOf(id pack.ID, j int) string { return a.memberOf(id, j) }
-
-// notEnough tells damage (the members answered, the shards are bad) from absence (too few members are there to say).
-func (a *Archive) notEnough(id pack.ID, kind chunk.Type, good int, bad []ShardDamage) error {
-	err := &PackDamage{Pack: id, Kind: kind, Good: good, Need: a.geom.K, Bad: bad}
-	if missing := a.set.Degraded(); a.geom.N()-len(missing) < a.geom.K {
-		return fmt.Errorf("%w: %w", &stripe.TooFewError{Need: a.geom.K, Have: a.geom.N() - len(missing), Missing: missing}, err)
-	}
-	return err
-}
-
-// PackDamage means that fewer than k shards of a pack are good: what it holds is lost unless shards turn up.
+// PackDamage means that fewer than k shards of a pack are good: what it holds is lost, at least in part, unless shards
+// turn up.
 type PackDamage struct {
 	Pack       pack.ID
 	Kind       chunk.Type
@@ -144,34 +55,182 @@ func (e *PackDamage) Error() string {
 	return s
 }
 
-func countGood(shards [][]byte) int {
+// Payload is data column c.
+func (p *PackShards) Payload(c int) []byte {
+	return p.shards[c][pack.HeaderSize : pack.HeaderSize+p.Header.L]
+}
+
+// Directory opens the directory of data column c.
+func (p *PackShards) Directory(k *seal.Keys, c int) (*pack.Column, error) {
+	payload := p.Payload(c)
+	return pack.OpenDirectory(k, p.Header, c, payload[len(payload)-int(p.Header.DirLen[c]):])
+}
+
+// ReadPack reads a pack whole from any k shards that prove themselves, the data shards first, and rebuilds what is
+// missing. It costs k shards of memory, more when shards are bad. It is a *PackDamage if fewer are good, and a
+// *stripe.TooFewError if members that did not answer could make up for it.
+func (a *Archive) ReadPack(ctx context.Context, id pack.ID, kind chunk.Type) (*PackShards, error) {
+	reads, err := a.readShards(ctx, id, kind)
+	if err != nil {
+		return nil, err
+	}
+	return a.wholePack(id, kind, reads)
+}
+
+// shardRead is what became of reading one shard.
+type shardRead struct {
+	object []byte       // the shard, if its payload proved itself
+	raw    []byte       // what was read, if its header is one of this pack
+	header *pack.Header // of raw
+	err    error        // what is wrong with it; with a good payload, what is wrong around that
+	away   bool         // its member did not answer: nothing is known of the shard
+}
+
+// readShards reads shards until k are good or all were tried: as many at once as are lacking.
+func (a *Archive) readShards(ctx context.Context, id pack.ID, kind chunk.Type) ([]shardRead, error) {
+	n := a.geom.N() // all packs of a v1 archive have the layout of its card
+	reads := make([]shardRead, n)
+	for next := 0; next < n; {
+		lack := a.geom.K - countGood(reads)
+		if lack <= 0 {
+			break
+		}
+		end := min(next+lack, n)
+		var wg sync.WaitGroup
+		for j := next; j < end; j++ {
+			wg.Go(func() { reads[j] = a.readShard(ctx, id, kind, j) })
+		}
+		wg.Wait()
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		next = end
+	}
+	return reads, nil
+}
+
+func countGood(reads []shardRead) int {
 	good := 0
-	for _, s := range shards {
-		if s != nil {
+	for i := range reads {
+		if reads[i].object != nil {
 			good++
 		}
 	}
 	return good
 }
 
-func seq(from, to int) []int {
-	s := make([]int, 0, to-from)
-	for i := from; i < to; i++ {
-		s = append(s, i)
+// readShard reads and proves one whole shard.
+func (a *Archive) readShard(ctx context.Context, id pack.ID, kind chunk.Type, j int) shardRead {
+	data, err := a.GetShard(ctx, id, kind, j, nil)
+	if err != nil {
+		return shardRead{err: err, away: !Gone(err)}
 	}
-	return s
+	h, err := a.ProveShard(id, kind, j, data)
+	if h == nil {
+		return shardRead{err: err}
+	}
+	r := shardRead{raw: data, header: h, err: err}
+	if err == nil || PayloadGood(err) {
+		r.object = data
+	}
+	return r
 }
+
+// ProveShard compares a whole shard with its name and its place. The header is returned with an error, too, if one of its
+// two copies is good and it is that of shard j.
+func (a *Archive) ProveShard(id pack.ID, kind chunk.Type, j int, data []byte) (*pack.Header, error) {
+	h, err := pack.CheckShard(id, data)
+	if h == nil {
+		return nil, err
+	}
+	switch {
+	case h.Archive != a.id || h.Geometry != a.geom:
+		return nil, fmt.Errorf("it belongs to archive %.8s with layout %d+%d", h.Archive, h.Geometry.K, h.Geometry.M)
+	case h.Shard != j:
+		return nil, fmt.Errorf("it is shard %d, not %d", h.Shard, j)
+	case (h.Kind == chunk.Index) != (kind == chunk.Index):
+		return nil, fmt.Errorf("it is of a pack of kind %s", h.Kind)
+	}
+	return h, err
+}
+
+// PayloadGood says whether an error of ProveShard is about what is around the payload only.
+func PayloadGood(err error) bool {
+	var c *pack.CorruptError
+	return errors.As(err, &c) && c.PayloadGood()
+}
+
+// Gone says whether an error of GetShard tells that the shard is no use while its member is there.
+func Gone(err error) bool {
+	return errors.Is(err, remote.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EIO)
+}
+
+// wholePack makes a pack of the shards that were read.
+func (a *Archive) wholePack(id pack.ID, kind chunk.Type, reads []shardRead) (*PackShards, error) {
+	p := &PackShards{}
+	objects := make([][]byte, len(reads))
+	whole := true
+	for j, r := range reads {
+		objects[j] = r.object
+		if r.err != nil {
+			p.Bad = append(p.Bad, ShardDamage{Pack: id, Kind: kind, Shard: j, Member: a.MemberOf(id, j), Err: r.err})
+		}
+		if r.object != nil {
+			p.Header = r.header
+		}
+		whole = whole && (r.object != nil || j >= a.geom.K)
+	}
+	if countGood(reads) < a.geom.K {
+		return nil, a.notEnough(id, kind, reads, p.Bad)
+	}
+	if !whole {
+		var err error
+		if objects, err = pack.RebuildShards(p.Header, objects); err != nil {
+			return nil, fmt.Errorf("rebuild pack %s: %w", id.Short(), err)
+		}
+	}
+	p.shards = objects[:a.geom.K]
+	return p, nil
+}
+
+// notEnough tells damage (the members answered, the shards are bad) from absence (too few members are there to say).
+func (a *Archive) notEnough(id pack.ID, kind chunk.Type, reads []shardRead, bad []ShardDamage) error {
+	good := countGood(reads)
+	few := &stripe.TooFewError{Need: a.geom.K, Have: good}
+	for j, r := range reads {
+		if r.away {
+			few.Missing = append(few.Missing, a.MemberOf(id, j))
+			few.Causes = append(few.Causes, r.err)
+		}
+	}
+	if good+len(few.Missing) >= a.geom.K {
+		return fmt.Errorf("%s pack %s: %w", kind, id.Short(), few)
+	}
+	return &PackDamage{Pack: id, Kind: kind, Good: good, Need: a.geom.K, Bad: bad}
+}
+
+// MemberOf names the member on which shard j of a pack lies.
+func (a *Archive) MemberOf(id pack.ID, j int) string {
+	return a.set.Members()[pack.Member(id, j, a.geom.N())].Label
+}
+
+// maxShard is the size of the largest shard. Of an object that is larger, its last maxShard+1 bytes are read, which no
+// check accepts, instead of all there is.
+var maxShard = pack.ShardSize(pack.MaxColumn)
 
 // GetShard reads one shard object whole, as it is: nothing is verified and nothing is rebuilt.
 func (a *Archive) GetShard(ctx context.Context, id pack.ID, kind chunk.Type, shard int, dst []byte) ([]byte, error) {
-	return a.set.GetShard(ctx, object(id, kind, a.geom, 0), shard, 0, -1, dst)
+	return a.set.GetShard(ctx, object(id, kind, a.geom, 0), shard, -(maxShard + 1), 0, dst)
 }
 
 // OpenColumn opens every blob of a data column and calls fn for those that do not open. The error is about the
 // directory: without it nothing in the column can be opened.
 func (a *Archive) OpenColumn(h *pack.Header, column int, payload []byte, fn func(pack.Entry, error)) error {
-	if int64(h.DirLen[column]) > int64(len(payload)) {
-		return fmt.Errorf("directory of column %d is longer than the column", column)
+	if a.keys == nil {
+		return ErrNoKey
+	}
+	if column < 0 || column >= len(h.DirLen) || int64(h.DirLen[column]) > int64(len(payload)) {
+		return fmt.Errorf("column %d of %d bytes has no directory", column, len(payload))
 	}
 	c, err := pack.OpenDirectory(a.keys, h, column, payload[len(payload)-int(h.DirLen[column]):])
 	if err != nil {
@@ -190,25 +249,6 @@ func (a *Archive) OpenColumn(h *pack.Header, column int, payload []byte, fn func
 		if err != nil {
 			fn(e, err)
 		}
-	}
-	return nil
-}
-
-// VerifyCard reads a member's card again and compares it with its MAC and its canonical form.
-func (a *Archive) VerifyCard(ctx context.Context, member int) error {
-	data, err := remote.ReadAll(ctx, a.set.Members()[member].Store, cardName, maxCard)
-	if err != nil {
-		return err
-	}
-	c, err := parseCard(data)
-	if err != nil {
-		return err
-	}
-	if err := c.verify(a.keys); err != nil {
-		return err
-	}
-	if canonical, err := c.encode(); err != nil || !bytes.Equal(canonical, data) {
-		return errors.New("card is not in its canonical form")
 	}
 	return nil
 }

@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,7 +20,6 @@ import (
 const (
 	snapshotPrefix = "snapshots/"
 	markSuffix     = ".ok"
-	maxSnapshot    = 64 << 20
 	snapshotReads  = 8
 )
 
@@ -83,8 +84,8 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 	for id, marked := range ids {
 		group.Go(func() error {
 			s, err := a.Snapshot(groupCtx, id)
-			if groupCtx.Err() != nil {
-				return groupCtx.Err()
+			if err != nil && (groupCtx.Err() != nil || tooFew(err)) {
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -106,6 +107,9 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 
 // Snapshot reads one snapshot from the first member whose copy proves itself.
 func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot, error) {
+	if err := a.needReadKey(); err != nil {
+		return nil, err
+	}
 	object, err := a.set.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error {
 		if chunk.Sum(data) != id {
 			return errors.New("content does not match its name")
@@ -124,54 +128,72 @@ func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot
 		return nil, err
 	}
 	s.ID, s.Signer = id, signer
+	a.sawSnapshot()
 	return s, nil
 }
 
 // Commit ends a session with a snapshot: everything that it names is stored and published first. Only when Commit
-// returns without an error may success be reported.
+// returns without an error may success be reported. It fills in s.ID and s.Degraded, the packs of this session that
+// have fewer than n shards.
 func (w *Writer) Commit(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error) {
 	if err := w.Flush(ctx); err != nil {
 		return chunk.ID{}, err
 	}
 	w.mu.Lock()
+	s.Degraded = nil
 	for id := range w.short {
 		s.Degraded = append(s.Degraded, id)
 	}
 	w.mu.Unlock()
-	id, err := w.publishSnapshot(ctx, s)
+	slices.SortFunc(s.Degraded, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	id, err := w.a.publishSnapshot(ctx, w.session, s, true)
 	if err != nil {
 		return id, err
 	}
-	return id, w.journal.close(true)
+	w.end()
+	if err := w.journal.close(true); err != nil { // it is empty: the next session removes it
+		w.a.opts.Notice(fmt.Sprintf("journal of this session: %v", err))
+	}
+	return id, nil
 }
 
 // publishSnapshot puts the snapshot on every reachable member and then its mark.
-func (w *Writer) publishSnapshot(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error) {
+func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s *snapshot.Snapshot, mark bool) (chunk.ID, error) {
 	plain, err := s.Encode()
 	if err != nil {
 		return chunk.ID{}, err
 	}
-	object, err := w.a.keys.EncodeSnapshot(w.session, plain)
+	object, err := a.keys.EncodeSnapshot(session, plain)
 	if err != nil {
 		return chunk.ID{}, err
 	}
-	if len(object) > maxSnapshot {
-		return chunk.ID{}, fmt.Errorf("snapshot of %d bytes is longer than %d", len(object), maxSnapshot)
-	}
 	id := chunk.Sum(object)
-	if err := w.a.set.Put(ctx, snapshotPrefix+id.String(), object); err != nil {
+	name := snapshotPrefix + id.String()
+	stored, err := a.set.PutAll(ctx, name, object)
+	if err != nil {
 		return id, fmt.Errorf("publish snapshot: %w", err)
 	}
-	if err := w.a.set.Put(ctx, snapshotPrefix+id.String()+markSuffix, w.a.keys.EncodeMark(id)); err != nil {
+	s.ID, s.Signer, s.Incomplete = id, a.keys.Signer(), !mark
+	if !mark {
+		return id, nil
+	}
+	marked, err := a.set.PutAll(ctx, name+markSuffix, a.keys.EncodeMark(id))
+	if err != nil {
 		return id, fmt.Errorf("mark snapshot %s: %w", id.Short(), err)
 	}
-	s.ID = id
+	if n := min(stored.Count(), marked.Count()); n < a.geom.N() {
+		a.opts.Notice(fmt.Sprintf("snapshot %s is on %d of %d members", id.Short(), n, a.geom.N()))
+	}
 	return id, nil
 }
 
 // Replace publishes a changed copy of a snapshot (other tags, say) and then removes the old one. It needs a key that can
-// read. The copy remembers which snapshot it replaces.
+// read. The copy remembers which snapshot it replaces, and stays incomplete if that was. When the old one cannot be
+// removed everywhere, the copy's id comes with the error.
 func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) (chunk.ID, error) {
+	if err := a.needReadKey(); err != nil {
+		return chunk.ID{}, err
+	}
 	session, err := a.keys.NewSession()
 	if err != nil {
 		return chunk.ID{}, err
@@ -180,9 +202,8 @@ func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) 
 	if !old.Original.IsZero() {
 		changed.Original = old.Original
 	}
-	w := &Writer{a: a, session: session}
-	id, err := w.publishSnapshot(ctx, changed)
-	if err != nil || id == old.ID {
+	id, err := a.publishSnapshot(ctx, session, changed, !old.Incomplete)
+	if err != nil {
 		return id, err
 	}
 	return id, a.RemoveSnapshot(ctx, old.ID)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,13 +16,15 @@ import (
 
 const (
 	// openPacks is how many data packs are filled at once: a blob goes to a random column of a random one, so that
-	// stored lengths do not tell chunk lengths apart (DESIGN §3, ENGINE §7).
+	// stored lengths do not tell chunk lengths apart.
 	openPacks = 2
-	// maxUploads bounds the packs on their way. With k=1: 2 open data packs + 1 tree pack + 2 uploads of 16 MiB each
-	// make 80 MiB at the most.
+	// maxUploads bounds the packs on their way. Who finds no room waits for one of these before another pack is begun, so
+	// there are never more than openPacks data packs, a tree pack and maxUploads packs in memory, however many goroutines
+	// save: (3·k + 2·(k+m))·T for a column of T bytes (pack.Writer), which is 80 MiB for 1+0, 192 MiB for 2+1 and 4+2.
+	// Each Save holds its sealed blob besides, 8 MiB at the most.
 	maxUploads = 2
 	// A segment is published after so many blobs or so much time: what an interrupted first backup can lose when its
-	// journal is lost too. 65,536 entries are 2.7 MB of segment and about 4 MB of pending set.
+	// journal is lost too. 65,536 entries are 2.7 MB of segment and about 6 MB of pending set.
 	publishBlobs = 1 << 16
 	publishEvery = 2 * time.Minute
 )
@@ -30,27 +34,43 @@ type blobKey struct {
 	id chunk.ID
 }
 
-// Writer is one writing session. Save may be called concurrently; Commit or Suspend ends the session.
+// Writer is one writing session. Save and Known may be called concurrently; Flush, Commit and Suspend only when no Save is
+// running. Commit ends the session when it succeeds; in every other case Suspend must: packs are stored in the background.
+//
+// An error of Save or of an upload ends the writing: every later Save and Commit fails with the first such error.
+// So nothing is ever reported as done while a blob that somebody was told is "on its way" did not arrive.
 type Writer struct {
 	a       *Archive
-	idx     Index
 	session *seal.Session
 	journal *journal
+	limits  limits
+
+	life   context.Context // of the uploads: it outlives the context of the Save that began one
+	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	open    map[chunk.Type][]*pack.Writer
 	pending map[blobKey]struct{} // blobs of this session that no published segment names yet
 	ready   []pack.Column        // of packs that are stored but in no segment yet
 	blobs   int                  // in ready
-	failed  error                // the first upload that failed; nothing is stored after it
+	failed  error                // the first failure; errEnded at the end
 	short   map[pack.ID]struct{} // packs stored with fewer than n shards
 	lastPub time.Time
 	stats   WriterStats
 
 	publishing sync.Mutex
-	slots      chan struct{}
-	uploads    sync.WaitGroup
+	uploads    chan struct{} // holds a token for each upload under way
 }
+
+// limits are the constants above; tests take smaller ones.
+type limits struct {
+	target       int // column length, 0: pack's default
+	publishBlobs int
+	publishEvery time.Duration
+}
+
+// errEnded is what Save and Commit give after Commit or Suspend.
+var errEnded = errors.New("the writing session has ended")
 
 // WriterStats counts what a session has put on the members.
 type WriterStats struct {
@@ -61,81 +81,103 @@ type WriterStats struct {
 // NewWriter begins a writing session. It first publishes what an interrupted session left in the journal, so that
 // what had reached the archive is found and not uploaded again.
 func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
-	idx, err := a.Index(ctx)
-	if err != nil {
+	if err := a.refreshStale(ctx); err != nil { // what is deduplicated against must be there now
 		return nil, err
 	}
-	session, err := a.keys.NewSession()
+	w, err := a.newWriter(ctx)
 	if err != nil {
 		return nil, err
-	}
-	w := &Writer{
-		a: a, idx: idx, session: session, lastPub: time.Now(),
-		open:    map[chunk.Type][]*pack.Writer{},
-		pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{},
-		slots: make(chan struct{}, maxUploads),
 	}
 	if err := w.resume(ctx); err != nil {
 		return nil, err
 	}
-	if w.journal, err = newJournal(a.dir, session.ID()); err != nil {
+	if w.journal, err = newJournal(a.dir, w.session.ID()); err != nil {
 		a.opts.Notice(fmt.Sprintf("no journal (%v): if this run is interrupted, up to %s of uploads are repeated", err, publishEvery))
 	}
 	return w, nil
 }
 
+// newWriter makes a session without a journal. Nothing is running in it yet.
+func (a *Archive) newWriter(ctx context.Context) (*Writer, error) {
+	session, err := a.keys.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{
+		a: a, session: session, lastPub: time.Now(),
+		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
+		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{},
+		uploads: make(chan struct{}, maxUploads),
+	}
+	w.life, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return w, nil
+}
+
 // Save stores a blob unless the archive has it. When it returns without an error the blob is stored or on its way;
-// Commit waits for it. plain may be used again at once.
+// Commit waits for it. plain may be used again at once. It blocks while too many packs are on their way.
 func (w *Writer) Save(ctx context.Context, t chunk.Type, plain []byte) (Saved, error) {
+	if t != chunk.Data && t != chunk.Tree || len(plain) == 0 || len(plain) > chunk.MaxPlain {
+		return Saved{}, fmt.Errorf("save %s blob of %d bytes: want data or tree, 1 to %d", t, len(plain), chunk.MaxPlain)
+	}
 	key := blobKey{t, chunk.Sum(plain)}
 	saved := Saved{ID: key.id}
-	known, err := w.claim(key)
-	if known || err != nil {
-		return saved, err
+	known, err := w.claim(ctx, key)
+	if err == nil && !known {
+		saved.New = true
+		saved.Stored, err = w.save(ctx, key, plain)
 	}
-	sealed, compression, err := w.session.Seal(nil, t, key.id, plain)
 	if err != nil {
-		return saved, err
+		w.fail(err) // whoever saves the same blob was told that it is on its way
+		return Saved{ID: key.id}, err
 	}
-	b := seal.Sealed{ID: key.id, Type: t, Compression: compression, Plain: uint32(len(plain)), Session: w.session.ID()}
-	if err := w.add(ctx, b, sealed); err != nil {
-		return saved, err
-	}
-	saved.New, saved.Stored = true, len(sealed)
 	return saved, nil
 }
 
-// claim says whether the blob is known, and if not, makes it this caller's to store.
-func (w *Writer) claim(key blobKey) (known bool, err error) {
-	w.mu.Lock()
-	if w.failed != nil {
-		defer w.mu.Unlock()
-		return false, w.failed
+// save seals a blob that is this caller's to store, and puts it into a pack.
+func (w *Writer) save(ctx context.Context, key blobKey, plain []byte) (stored int, err error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	sealed, compression, err := w.session.Seal((*buf)[:0], key.t, key.id, plain)
+	if err != nil {
+		return 0, err
 	}
-	if _, ok := w.pending[key]; ok {
+	*buf = sealed
+	b := seal.Sealed{ID: key.id, Type: key.t, Compression: compression, Plain: uint32(len(plain)), Session: w.session.ID()}
+	return len(sealed), w.add(ctx, b, sealed)
+}
+
+// claim says whether the blob is known, and if not, makes it this caller's to store. The pending set is asked before the
+// index: publish moves blobs from there to here.
+func (w *Writer) claim(ctx context.Context, key blobKey) (known bool, err error) {
+	w.mu.Lock()
+	_, on := w.pending[key]
+	if err := w.failed; on || err != nil {
 		w.mu.Unlock()
-		return true, nil
+		return on, err
 	}
 	w.pending[key] = struct{}{}
 	w.mu.Unlock()
 	var has [1]bool
-	err = w.idx.Has(key.t, []chunk.ID{key.id}, has[:])
-	if has[0] || err != nil {
-		w.mu.Lock()
-		delete(w.pending, key)
-		w.mu.Unlock()
+	if err := w.a.Has(ctx, key.t, []chunk.ID{key.id}, has[:]); err != nil || !has[0] {
+		return false, err
 	}
-	return has[0], err
+	w.mu.Lock()
+	delete(w.pending, key)
+	w.mu.Unlock()
+	return true, nil
 }
 
 // Known says whether all these blobs are stored, or on their way in this session.
 func (w *Writer) Known(t chunk.Type, ids []chunk.ID) (bool, error) {
 	has := make([]bool, len(ids))
-	if err := w.idx.Has(t, ids, has); err != nil {
+	if err := w.a.Has(w.life, t, ids, has); err != nil {
 		return false, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.failed != nil {
+		return false, w.failed
+	}
 	for i, ok := range has {
 		if _, on := w.pending[blobKey{t, ids[i]}]; !ok && !on {
 			return false, nil
@@ -144,114 +186,80 @@ func (w *Writer) Known(t chunk.Type, ids []chunk.ID) (bool, error) {
 	return true, nil
 }
 
-// add puts a sealed blob into an open pack and hands packs that are full to the uploads.
+// add puts a sealed blob into an open pack. When none has room, the fullest is stored first.
 func (w *Writer) add(ctx context.Context, b seal.Sealed, sealed []byte) error {
-	for {
-		full, err := w.place(b, sealed)
-		if err != nil || full == nil {
+	placed, err := w.place(b, sealed)
+	for err == nil && !placed {
+		// The token comes before the pack: a pack taken out by somebody who then waits would be one more in memory.
+		if err := w.acquire(ctx); err != nil {
 			return err
 		}
-		if err := w.upload(ctx, full); err != nil {
-			return err
+		if full := w.takeFull(b.Type, len(sealed)); full != nil {
+			go w.upload(full)
+		} else {
+			w.release() // somebody else made room
 		}
+		placed, err = w.place(b, sealed)
 	}
+	return err
 }
 
-// place adds the blob to an open pack with room. Without one it takes the fullest out and returns it: the caller
-// uploads it and tries again. The lock is held for one copy of the blob, at most 8 MiB or about 1 ms.
-func (w *Writer) place(b seal.Sealed, sealed []byte) (full *pack.Writer, err error) {
+// place adds the blob to a random open pack with room, if there is one. The lock is held for one copy of the blob, at most
+// 8 MiB or about 1 ms.
+func (w *Writer) place(b seal.Sealed, sealed []byte) (placed bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.failed != nil {
+		return false, w.failed
+	}
 	want := 1
 	if b.Type == chunk.Data {
 		want = openPacks
 	}
-	packs := w.open[b.Type]
-	for len(packs) < want {
-		packs = append(packs, pack.NewWriter(w.a.keys, w.session, b.Type, w.a.geom, 0))
+	for len(w.open[b.Type]) < want {
+		w.open[b.Type] = append(w.open[b.Type], pack.NewWriter(w.a.keys, w.session, b.Type, w.a.geom, w.limits.target))
 	}
-	w.open[b.Type] = packs
 	var room []*pack.Writer
-	fullest := 0
-	for i, p := range packs {
+	empty := false
+	for _, p := range w.open[b.Type] {
 		if p.Fits(len(sealed)) {
 			room = append(room, p)
 		}
-		if filled(p) > filled(packs[fullest]) {
+		empty = empty || filled(p) == 0
+	}
+	if len(room) == 0 {
+		if empty {
+			return false, fmt.Errorf("%s blob %s of %d bytes fits into no pack", b.Type, b.ID, len(sealed))
+		}
+		return false, nil
+	}
+	_, err = room[rand.IntN(len(room))].Add(b, sealed, nil)
+	return err == nil, err
+}
+
+// takeFull takes the fullest open pack out, unless one has room for n bytes by now.
+func (w *Writer) takeFull(t chunk.Type, n int) *pack.Writer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	packs := w.open[t]
+	fullest := -1
+	for i, p := range packs {
+		if p.Fits(n) {
+			return nil
+		}
+		if fullest < 0 || filled(p) > filled(packs[fullest]) {
 			fullest = i
 		}
 	}
-	if len(room) == 0 {
-		full = packs[fullest]
-		w.open[b.Type] = append(packs[:fullest:fullest], packs[fullest+1:]...)
-		return full, nil
+	if fullest < 0 {
+		return nil
 	}
-	_, err = pick(room).Add(b, sealed, nil)
-	return nil, err
+	full := packs[fullest]
+	w.open[t] = slices.Delete(packs, fullest, fullest+1)
+	return full
 }
 
 func filled(p *pack.Writer) int64 { _, n := p.Len(); return n }
-
-// upload encodes and stores a pack in the background; it blocks while maxUploads are under way.
-func (w *Writer) upload(ctx context.Context, p *pack.Writer) error {
-	select {
-	case w.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	w.uploads.Go(func() {
-		defer func() { <-w.slots }()
-		if err := w.store(ctx, p); err != nil {
-			w.fail(err)
-		}
-	})
-	return nil
-}
-
-// store seals a pack, puts its shards on the members, and notes it for the next segment.
-func (w *Writer) store(ctx context.Context, p *pack.Writer) error {
-	columns, err := w.put(ctx, p)
-	if err != nil {
-		return err
-	}
-	w.journal.append(columns)
-	w.mu.Lock()
-	for _, c := range columns {
-		w.ready = append(w.ready, c)
-		w.blobs += len(c.Entries)
-	}
-	due := w.blobs >= publishBlobs || time.Since(w.lastPub) > publishEvery
-	w.mu.Unlock()
-	if due {
-		return w.publish(ctx)
-	}
-	return nil
-}
-
-// put seals and stores one pack of any kind.
-func (w *Writer) put(ctx context.Context, p *pack.Writer) ([]pack.Column, error) {
-	sealed, err := p.Seal()
-	if err != nil {
-		return nil, fmt.Errorf("seal pack: %w", err)
-	}
-	defer sealed.Release()
-	length := int64(len(sealed.Shards[0])) // all shards are equally long
-	result, err := w.a.set.PutShards(ctx, object(sealed.ID, sealed.Kind, w.a.geom, sealed.Columns[0].L), sealed.Shards)
-	if err != nil {
-		return nil, fmt.Errorf("store pack %s: %w", sealed.ID.Short(), err)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stats.Packs++
-	for _, ok := range result.Acked {
-		if ok {
-			w.stats.BytesStored += length
-		} else {
-			w.short[sealed.ID] = struct{}{}
-		}
-	}
-	return sealed.Columns, nil
-}
 
 func (w *Writer) fail(err error) {
 	w.mu.Lock()
@@ -261,60 +269,15 @@ func (w *Writer) fail(err error) {
 	}
 }
 
+func (w *Writer) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
+}
+
 // Stats tells what was put on the members so far.
 func (w *Writer) Stats() WriterStats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.stats
-}
-
-// Flush closes the open packs, waits until all are stored, and publishes the segments that name them.
-func (w *Writer) Flush(ctx context.Context) error {
-	w.mu.Lock()
-	var tails []*pack.Writer
-	for _, packs := range w.open {
-		for i := 1; i < len(packs); i++ { // small tails become one pack
-			if packs[0].Absorb(packs[i]) {
-				packs[i] = nil
-			}
-		}
-		for _, p := range packs {
-			if p != nil && filled(p) > 0 {
-				tails = append(tails, p)
-			}
-		}
-	}
-	clear(w.open)
-	w.mu.Unlock()
-	for _, p := range tails {
-		if err := w.upload(ctx, p); err != nil {
-			w.uploads.Wait()
-			return err
-		}
-	}
-	w.uploads.Wait()
-	w.mu.Lock()
-	err := w.failed
-	w.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return w.publish(ctx)
-}
-
-// Suspend ends a session without a snapshot: what is sealed is stored and published, so that the next run finds it.
-// It is for interrupted runs and gives up when ctx ends; call it with a context of its own.
-func (w *Writer) Suspend(ctx context.Context) error {
-	w.mu.Lock()
-	failed := w.failed
-	w.mu.Unlock()
-	if failed != nil {
-		w.uploads.Wait()
-		w.mu.Lock()
-		w.failed = nil // a cancelled upload must not keep the others from being published
-		w.mu.Unlock()
-		return errors.Join(w.publish(ctx), w.journal.close(false))
-	}
-	err := w.Flush(ctx)
-	return errors.Join(err, w.journal.close(err == nil))
 }

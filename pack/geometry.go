@@ -19,7 +19,7 @@ const (
 	// BlockSize is how many bytes of payload one checksum covers.
 	BlockSize = 1 << blockShift
 	// MaxEntries is the largest number of blobs in one column.
-	MaxEntries = 1 << 20
+	MaxEntries = 1 << 18
 	// MaxSessions is the largest number of foreign sessions in one column.
 	MaxSessions = 255
 

@@ -101,6 +101,14 @@ func (r *run) leave(ctx context.Context, d *dir) error {
 		if n.Error == "" {
 			n.Error = d.failed
 		}
+		if old := p.entries[d.index].recorded(); old != nil && !d.whole {
+			// Its times do not matter on the way to named paths: /tmp changes all the time without a change in /tmp/mine.
+			calm := n
+			calm.Mtime, calm.Ctime = old.Mtime, old.Ctime
+			if sameNode(old, &calm) {
+				n = calm
+			}
+		}
 		p.entries[d.index].set(&n, n.Error == "")
 		r.o.Progress.Dirs.Add(1)
 		d = p

@@ -45,7 +45,7 @@ func (r *run) readEntries(d *dir) error {
 	var fail error
 	if d.whole {
 		names, fail = readDir(d.h.fd)
-		// Inodes in their order on the disk: a cold ext4 is stated several times faster (ENGINE §8).
+		// Inodes in their order on the disk: a cold ext4 is stated several times faster.
 		slices.SortFunc(names, func(a, b dirent) int { return cmp.Compare(a.ino, b.ino) })
 	} else {
 		for _, name := range d.plan.names() {

@@ -2,12 +2,14 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"cairn/archive"
 	"cairn/chunk"
 	"cairn/pack"
 	"cairn/remote"
@@ -16,96 +18,95 @@ import (
 // listing compares what the members have with what the index names: each shard on its member, in its full length.
 func (c *checker) listing(ctx context.Context) error {
 	unknown := map[pack.ID]struct{}{}
+	short := map[pack.ID][]Damage{}
 	for _, prefix := range []string{"binaries/", "index/"} {
 		errs, err := c.a.Set().ListEach(ctx, prefix, func(member int, info remote.Info) error {
-			c.listed(member, info, unknown)
+			c.listed(member, info, unknown, short)
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("list %s: %w", prefix, err)
 		}
-		for i, err := range errs {
-			if err != nil && c.reachable(i) {
-				c.found(Damage{Object: prefix, Member: c.a.Set().Members()[i].Label, Problem: fmt.Sprintf("cannot be listed: %v", err)})
-			}
-		}
+		c.listErrors(prefix, errs)
 	}
-	c.report.Unreferenced = len(unknown)
-	c.report.Packs = len(c.packs)
+	c.report.Unreferenced += len(unknown)
 	n := c.a.Geometry().N()
 	for id, p := range c.packs {
+		if p.kind != chunk.Index {
+			c.report.Packs++
+		}
+		damages := short[id]
 		for j := range n {
-			if p.have&(1<<j) != 0 || !c.reachable(pack.Member(id, j, n)) {
+			if (p.have|p.broken)&(1<<j) != 0 || !c.reachable(pack.Member(id, j, n)) || !c.missing(ctx, id, p, j) {
 				continue
 			}
-			if p.broken&(1<<j) == 0 { // a wrong length has been told already
-				p.broken |= 1 << j
-				c.found(Damage{Object: id.Name(p.kind), Member: c.a.MemberOf(id, j), Problem: fmt.Sprintf("shard %d of a %s pack is missing", j, p.kind), Lost: c.lost(p)})
-			}
+			p.broken |= 1 << j
+			damages = append(damages, c.shardDamage(id, p.kind, j, errors.New("it is missing")))
 		}
+		c.tell(p, damages)
 	}
-	return nil
+	return ctx.Err()
 }
 
-func (c *checker) listed(member int, info remote.Info, unknown map[pack.ID]struct{}) {
+// askTwice is how many shards of one member are asked for before its listing is believed: a lost disk lacks all.
+const askTwice = 32
+
+// missing asks for a shard that was not listed: it may have been on its way.
+func (c *checker) missing(ctx context.Context, id pack.ID, p *packState, j int) bool {
+	i := pack.Member(id, j, c.a.Geometry().N())
+	if c.missed[i] < askTwice {
+		if _, err := c.a.Set().Members()[i].Store.Stat(ctx, id.Name(p.kind)); !errors.Is(err, remote.ErrNotExist) {
+			return false
+		}
+	}
+	c.missed[i]++
+	return true
+}
+
+func (c *checker) shardDamage(id pack.ID, kind chunk.Type, j int, err error) Damage {
+	return Damage{Object: id.Name(kind), Member: c.a.MemberOf(id, j), Problem: fmt.Sprintf("shard %d of a %s pack: %v", j, kind, err)}
+}
+
+// tell reports what is wrong with a pack, when all of it is known.
+func (c *checker) tell(p *packState, damages []Damage) {
+	for _, d := range damages {
+		// What an index pack says, the directories say too.
+		d.Lost = d.Lost || p.kind != chunk.Index && p.lost(c.a.Geometry())
+		c.found(d)
+	}
+}
+
+func (c *checker) listed(member int, info remote.Info, unknown map[pack.ID]struct{}, short map[pack.ID][]Damage) {
 	id, kind, ok := pack.ParseName(info.Name)
 	if !ok {
 		return
 	}
 	p := c.packs[id]
 	if p == nil {
-		if kind == chunk.Index { // segments that could be read have been told of; their length tells L
-			c.listedSegment(id, member, info)
-			return
+		if kind != chunk.Index { // a segment that was published just now
+			unknown[id] = struct{}{}
 		}
-		unknown[id] = struct{}{}
 		return
 	}
 	j := pack.ShardOn(id, member, c.a.Geometry().N())
-	if want := pack.ShardSize(p.length); info.Size != want {
+	if want := pack.ShardSize(p.length); p.kind != chunk.Index && info.Size != want {
 		p.broken |= 1 << j
-		c.found(Damage{Object: info.Name, Member: c.a.MemberOf(id, j), Problem: fmt.Sprintf("shard %d has %d bytes instead of %d", j, info.Size, want), Lost: c.lost(p)})
+		short[id] = append(short[id], c.shardDamage(id, p.kind, j, fmt.Errorf("it has %d bytes instead of %d", info.Size, want)))
 		return
 	}
+	if p.kind == chunk.Index {
+		c.o.Progress.TotalBytes.Add(uint64(info.Size))
+	}
 	p.have |= 1 << j
-}
-
-// listedSegment notes an index pack; all its shards are read in data, with or without ReadData, because they are few.
-func (c *checker) listedSegment(id pack.ID, member int, info remote.Info) {
-	p := &packState{kind: chunk.Index, length: lengthOf(info.Size)}
-	c.packs[id] = p
-	c.listed(member, info, nil)
-}
-
-// lengthOf is the inverse of pack.ShardSize, or 0 for a size that no shard has.
-func lengthOf(size int64) int64 {
-	for length := (size - 2*pack.HeaderSize) &^ (pack.Align - 1); length > 0; length -= pack.Align {
-		if s := pack.ShardSize(length); s == size {
-			return length
-		} else if s < size {
-			break
-		}
-	}
-	return 0
-}
-
-// lost says whether a pack has too few shards left to rebuild what its broken ones held.
-func (c *checker) lost(p *packState) bool {
-	n := c.a.Geometry().N()
-	broken := 0
-	for j := range n {
-		if p.broken&(1<<j) != 0 {
-			broken++
-		}
-	}
-	return n-broken < c.a.Geometry().K
 }
 
 // data reads shards whole: those of index packs always, the others with ReadData.
 func (c *checker) data(ctx context.Context) error {
 	var chosen []pack.ID
 	for id, p := range c.packs {
-		if p.kind == chunk.Index || (c.o.ReadData && c.o.Subset.has(id, c.total)) {
+		if p.kind == chunk.Index {
+			chosen = append(chosen, id)
+		} else if c.o.ReadData && c.o.Subset.has(id, c.total) {
 			chosen = append(chosen, id)
 			c.o.Progress.TotalBytes.Add(uint64(pack.ShardSize(p.length)) * uint64(c.a.Geometry().N()))
 		}
@@ -115,18 +116,28 @@ func (c *checker) data(ctx context.Context) error {
 	group.SetLimit(runtime.GOMAXPROCS(0) + 1) // one reads while the others hash: shards of up to 16 MiB each
 	buffers := sync.Pool{New: func() any { return new([]byte) }}
 	for _, id := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
+		p := c.packs[id] // each by one goroutine
 		group.Go(func() error {
 			buf := buffers.Get().(*[]byte)
 			defer buffers.Put(buf)
+			var damages []Damage
 			for j := range c.a.Geometry().N() {
-				if err := c.readShard(ctx, id, j, buf); err != nil {
+				more, err := c.readShard(ctx, id, p, j, buf)
+				if err != nil {
 					return err
 				}
+				damages = append(damages, more...)
 			}
+			c.tell(p, damages)
 			c.o.Progress.Packs.Add(1)
-			c.mu.Lock()
-			c.report.PacksRead++
-			c.mu.Unlock()
+			if p.kind != chunk.Index {
+				c.mu.Lock()
+				c.report.PacksRead++
+				c.mu.Unlock()
+			}
 			return nil
 		})
 	}
@@ -134,69 +145,73 @@ func (c *checker) data(ctx context.Context) error {
 }
 
 // readShard reads and proves one shard, and opens the blobs of a data column.
-func (c *checker) readShard(ctx context.Context, id pack.ID, j int, buf *[]byte) error {
-	p := c.state(id)
+func (c *checker) readShard(ctx context.Context, id pack.ID, p *packState, j int, buf *[]byte) ([]Damage, error) {
 	if p.broken&(1<<j) != 0 || !c.reachable(pack.Member(id, j, c.a.Geometry().N())) {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	data, err := c.a.GetShard(ctx, id, p.kind, j, (*buf)[:0])
-	if err == nil {
-		*buf = data
-		c.o.Progress.Bytes.Add(uint64(len(data)))
-		c.mu.Lock()
-		c.report.BytesRead += uint64(len(data))
-		c.mu.Unlock()
-		err = c.prove(id, p.kind, j, data)
-	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	if err == nil {
-		return nil
-	}
-	c.mu.Lock()
-	c.packs[id].broken |= 1 << j
-	isLost := c.lost(c.packs[id])
-	c.mu.Unlock()
-	c.found(Damage{Object: id.Name(p.kind), Member: c.a.MemberOf(id, j), Problem: fmt.Sprintf("shard %d of a %s pack: %v", j, p.kind, err), Lost: isLost})
-	return nil
-}
-
-func (c *checker) state(id pack.ID) packState {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return *c.packs[id]
-}
-
-// prove compares a shard with its name and, for data columns, opens every blob in it. A shard that proves itself but
-// holds a blob that does not open was written wrongly: other shards do not help, the blob is bad.
-func (c *checker) prove(id pack.ID, kind chunk.Type, j int, data []byte) error {
-	h, err := pack.CheckShard(id, data)
 	if err != nil {
-		return err
+		if archive.Gone(err) {
+			p.broken |= 1 << j
+		}
+		return []Damage{c.shardDamage(id, p.kind, j, fmt.Errorf("it cannot be read: %w", err))}, nil
 	}
-	if h.Shard != j {
-		return fmt.Errorf("it is shard %d", h.Shard)
+	*buf = data
+	c.o.Progress.Bytes.Add(uint64(len(data)))
+	c.mu.Lock()
+	c.report.BytesRead += uint64(len(data))
+	c.mu.Unlock()
+	h, err := c.a.ProveShard(id, p.kind, j, data)
+	if err != nil {
+		if !archive.PayloadGood(err) {
+			p.broken |= 1 << j
+		}
+		return []Damage{c.shardDamage(id, p.kind, j, err)}, nil
+	}
+	return c.open(id, p, j, h, data), nil
+}
+
+// open opens every blob of a data column. A shard that proves itself but holds a blob that does not open was written
+// wrongly: other shards do not help, the blob is bad.
+func (c *checker) open(id pack.ID, p *packState, j int, h *pack.Header, data []byte) []Damage {
+	var damages []Damage
+	wrong := func(err error) {
+		d := c.shardDamage(id, p.kind, j, err)
+		d.Lost = true
+		damages = append(damages, d)
 	}
 	if err := h.VerifySignature(c.a.Keys()); err != nil {
-		return err
+		wrong(err)
 	}
-	if kind == chunk.Index || j >= h.Geometry.K {
-		return nil
+	if p.kind == chunk.Index || j >= h.Geometry.K {
+		return damages
 	}
-	return c.a.OpenColumn(h, j, data[pack.HeaderSize:pack.HeaderSize+h.L], func(e pack.Entry, err error) {
-		c.mu.Lock()
-		c.bad[blobKey{h.Kind, e.ID}] = fmt.Sprintf("blob %s does not open: %v", e.ID.Short(), err)
-		c.mu.Unlock()
-		c.found(Damage{Object: id.Name(kind), Problem: fmt.Sprintf("%s blob %s does not open: %v", h.Kind, e.ID.Short(), err), Lost: true})
+	err := c.a.OpenColumn(h, j, data[pack.HeaderSize:pack.HeaderSize+h.L], func(e pack.Entry, err error) {
+		text := fmt.Sprintf("%s blob %s does not open: %v", h.Kind, e.ID.Short(), err)
+		c.setBad(blobKey{h.Kind, e.ID}, text)
+		wrong(errors.New(text))
 	})
+	if err != nil {
+		wrong(err)
+	}
+	return damages
 }
 
-// losses finds the blobs of packs that have too few good shards: those whose own column is broken.
+func (c *checker) setBad(key blobKey, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bad[key] = text
+}
+
+// losses finds the blobs that packs with too few good shards do not give any more: each blob of their broken columns is
+// tried, for often a part of a shard is bad and the rest can be read.
 func (c *checker) losses(ctx context.Context) error {
 	lost := map[pack.ID]uint32{}
 	for id, p := range c.packs {
-		if p.kind != chunk.Index && p.broken != 0 && c.lost(p) {
+		if p.kind != chunk.Index && p.lost(c.a.Geometry()) {
 			lost[id] = p.broken
 		}
 	}
@@ -211,10 +226,27 @@ func (c *checker) losses(ctx context.Context) error {
 			if lost[col.Pack]&(1<<col.Number) == 0 {
 				continue
 			}
-			for _, e := range col.Entries {
-				c.bad[blobKey{col.Kind, e.ID}] = fmt.Sprintf("shard %d of pack %s is lost", col.Number, col.Pack.Short())
+			if err := c.try(ctx, &col); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// try reads all blobs of a column and notes those that are lost.
+func (c *checker) try(ctx context.Context, col *pack.Column) error {
+	ids := make([]chunk.ID, len(col.Entries))
+	for i, e := range col.Entries {
+		ids[i] = e.ID
+	}
+	err := c.a.Fetch(ctx, col.Kind, ids, func(chunk.ID, []byte) error { return nil })
+	var lost *archive.FetchError
+	if !errors.As(err, &lost) {
+		return err
+	}
+	for _, d := range lost.Damaged {
+		c.setBad(blobKey{d.Type, d.ID}, fmt.Sprintf("blob %s is lost with shard %d of %s", d.ID.Short(), col.Number, col.Pack.Name(col.Kind)))
+	}
+	return nil
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"cairn/archive"
 	"cairn/chunk"
-	"cairn/remote/stripe"
 	"cairn/snapshot"
 )
 
@@ -17,9 +17,15 @@ func (c *checker) snapshots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range damaged {
-		c.found(Damage{Object: "snapshots/" + d.ID.String(), Problem: d.Err.Error(), Lost: true})
+	if err := c.a.Refresh(ctx); err != nil { // a snapshot made meanwhile may need newer segments
+		return err
 	}
+	for _, d := range damaged {
+		if object := "snapshots/" + d.ID.String(); !c.named[object] {
+			c.found(Damage{Object: object, Problem: d.Err.Error(), Lost: true})
+		}
+	}
+	c.chains(list, damaged)
 	c.report.Snapshots = len(list)
 	w := &walker{c: c, seen: map[treeKey]bool{}}
 	for _, s := range list {
@@ -38,8 +44,25 @@ func (c *checker) snapshots(ctx context.Context) error {
 	return nil
 }
 
-// treeKey names a directory's content by its first and last id and their number: equal lists have equal keys, and
-// the walk looks at each id of a new list anyway.
+// chains notes snapshots whose predecessor is not there, nor one that replaced it.
+func (c *checker) chains(list []*snapshot.Snapshot, damaged []*archive.SnapshotError) {
+	there := map[chunk.ID]bool{}
+	for _, s := range list {
+		there[s.ID], there[s.Original] = true, true
+	}
+	for _, d := range damaged {
+		there[d.ID] = true // told of as damage
+	}
+	told := map[chunk.ID]bool{}
+	for _, s := range list {
+		if p := s.Previous; !p.IsZero() && !there[p] && !told[p] {
+			told[p] = true
+			c.note("snapshots/"+p.String(), fmt.Sprintf("is not there: snapshot %s of %s continues it; it was forgotten, or lost", s.ID.Short(), s.Series))
+		}
+	}
+}
+
+// treeKey names the content of a directory: its one id, or the hash of all.
 type treeKey struct {
 	sum   chunk.ID
 	depth uint8
@@ -62,6 +85,30 @@ func keyOf(content []chunk.ID, depth uint8) treeKey {
 	return treeKey{chunk.Sum(all), depth}
 }
 
+// problem says what is wrong with a file or directory.
+type problem struct {
+	text string
+	lost bool
+}
+
+// absent is the problem of a blob that the index does not have.
+func (c *checker) absent(id chunk.ID) *problem {
+	if c.blind {
+		return &problem{fmt.Sprintf("blob %s is in no pack that a readable index segment names%s", id.Short(), rebuildable), false}
+	}
+	return &problem{fmt.Sprintf("blob %s is in no pack", id.Short()), true}
+}
+
+// problemOf describes an error of loading a tree.
+func (c *checker) problemOf(text string, err error) *problem {
+	var m *archive.MissingError
+	if errors.As(err, &m) {
+		p := c.absent(m.ID)
+		return &problem{text + p.text, p.lost}
+	}
+	return &problem{text + err.Error(), true}
+}
+
 // dir says whether a directory and everything below it can be read.
 func (w *walker) dir(ctx context.Context, content []chunk.ID, depth uint8) (bool, error) {
 	if len(content) == 0 {
@@ -75,7 +122,7 @@ func (w *walker) dir(ctx context.Context, content []chunk.ID, depth uint8) (bool
 	clean := true
 	for n, err := range snapshot.Nodes(ctx, w.load, content, depth) {
 		if err != nil {
-			if ctx.Err() != nil || fatal(err) {
+			if fatal(ctx, err) {
 				return false, err
 			}
 			clean = false
@@ -96,68 +143,71 @@ func (w *walker) node(ctx context.Context, n *snapshot.Node) (bool, error) {
 	if n.Type == snapshot.Dir {
 		return w.dir(ctx, n.Content, n.Depth)
 	}
-	problem, err := w.file(ctx, n)
-	return problem == "", err
+	p, err := w.file(ctx, n)
+	return p == nil, err
 }
 
 const hasBatch = 4096
 
-// file says what is wrong with a file's content, or "".
-func (w *walker) file(ctx context.Context, n *snapshot.Node) (string, error) {
+// file says what is wrong with a file's content, or nil.
+func (w *walker) file(ctx context.Context, n *snapshot.Node) (*problem, error) {
 	var batch [1]chunk.ID
 	ids := batch[:0]
 	for id, err := range snapshot.Content(ctx, w.load, n.Content, n.Depth) {
 		if err != nil {
-			if ctx.Err() != nil || fatal(err) {
-				return "", err
+			if fatal(ctx, err) {
+				return nil, err
 			}
-			return fmt.Sprintf("its list of chunks cannot be read: %v", err), nil
+			return w.c.problemOf("its list of chunks cannot be read: ", err), nil
 		}
 		if ids = append(ids, id); len(ids) == hasBatch {
-			if problem, err := w.blobs(ids); problem != "" || err != nil {
-				return problem, err
+			if p, err := w.blobs(ctx, ids); p != nil || err != nil {
+				return p, err
 			}
 			ids = ids[:0]
 		}
 	}
-	return w.blobs(ids)
+	return w.blobs(ctx, ids)
 }
 
-func (w *walker) blobs(ids []chunk.ID) (string, error) {
+func (w *walker) blobs(ctx context.Context, ids []chunk.ID) (*problem, error) {
 	if len(ids) == 0 {
-		return "", nil
+		return nil, nil
 	}
 	has := make([]bool, len(ids))
-	if err := w.c.index.Has(chunk.Data, ids, has); err != nil {
-		return "", err
+	if err := w.c.a.Has(ctx, chunk.Data, ids, has); err != nil {
+		return nil, err
 	}
 	for i, ok := range has {
 		if !ok {
-			return fmt.Sprintf("blob %s is in no pack", ids[i].Short()), nil
+			return w.c.absent(ids[i]), nil
 		}
-		if problem, bad := w.c.bad[blobKey{chunk.Data, ids[i]}]; bad {
-			return problem, nil
+		if text, bad := w.c.bad[blobKey{chunk.Data, ids[i]}]; bad {
+			return &problem{text, true}, nil
 		}
 	}
-	return "", nil
+	return nil, nil
 }
 
 // load reads a tree blob, unless it is known to be bad.
 func (w *walker) load(ctx context.Context, id chunk.ID) ([]byte, error) {
-	if problem, bad := w.c.bad[blobKey{chunk.Tree, id}]; bad {
-		return nil, errors.New(problem)
+	if text, bad := w.c.bad[blobKey{chunk.Tree, id}]; bad {
+		return nil, errors.New(text)
 	}
 	return w.c.a.Load(ctx, chunk.Tree, id)
 }
 
 // name lists the files of one snapshot that are affected. Clean directories are not entered.
 func (w *walker) name(ctx context.Context, s *snapshot.Snapshot, path string, content []chunk.ID, depth uint8) error {
+	tell := func(path string, p *problem) {
+		w.c.found(Damage{Snapshot: s.ID, Path: path, Problem: p.text, Lost: p.lost})
+	}
 	for n, err := range snapshot.Nodes(ctx, w.load, content, depth) {
 		if err != nil {
-			if ctx.Err() != nil || fatal(err) {
+			if fatal(ctx, err) {
 				return err
 			}
-			w.c.found(Damage{Snapshot: s.ID, Path: path, Problem: fmt.Sprintf("the directory cannot be read, nor anything below it: %v", err), Lost: true})
+			tell(path, w.c.problemOf("the directory cannot be read, nor anything below it: ", err))
 			return nil
 		}
 		below := join(path, n.Name)
@@ -169,12 +219,12 @@ func (w *walker) name(ctx context.Context, s *snapshot.Snapshot, path string, co
 			}
 			continue
 		}
-		problem, err := w.file(ctx, n)
+		p, err := w.file(ctx, n)
 		if err != nil {
 			return err
 		}
-		if problem != "" {
-			w.c.found(Damage{Snapshot: s.ID, Path: below, Problem: problem, Lost: true})
+		if p != nil {
+			tell(below, p)
 		}
 	}
 	return nil
@@ -185,9 +235,4 @@ func join(dir, name string) string {
 		return "/" + name
 	}
 	return dir + "/" + name
-}
-
-// fatal tells errors that concern more than one blob.
-func fatal(err error) bool {
-	return errors.Is(err, stripe.ErrTooFew)
 }

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 const (
 	slotMagic = "CAIRNKEY"
 	slotFixed = 16 // bytes in front of the header
+	slotSum   = sha256.Size
 
 	maxSlot  = 64 << 10
 	maxLabel = 1 << 10
@@ -81,7 +83,7 @@ type Slot struct {
 
 	salt   []byte
 	object []byte // the whole slot as stored
-	header int    // object[:header] is what authenticates the bundle, the rest is the sealed bundle
+	header int    // object[:header] is what authenticates the bundle, then come the sealed bundle and the checksum
 }
 
 // slotHeader is the header as it is encoded.
@@ -118,13 +120,17 @@ func (s *Slot) String() string {
 // caller compares ID with the object's name and Archive with the archive that it means to open.
 func ParseSlot(object []byte) (*Slot, error) {
 	const what = "key slot"
-	if err := checkHead(what, slotMagic, object, slotFixed, maxSlot); err != nil {
+	if err := checkHead(what, slotMagic, object, slotFixed+slotSum, maxSlot); err != nil {
 		return nil, err
 	}
 	h := int(binary.LittleEndian.Uint16(object[10:]))
 	sealed := uint64(binary.LittleEndian.Uint32(object[12:]))
-	if want := uint64(slotFixed+h) + sealed; want != uint64(len(object)) {
+	if want := uint64(slotFixed+h) + sealed + slotSum; want != uint64(len(object)) {
 		return nil, malformed(what, "%d bytes, want %d", len(object), want)
+	}
+	// Rot is told apart from a wrong password by this alone: both only fail to authenticate.
+	if end := len(object) - slotSum; sha256.Sum256(object[:end]) != [slotSum]byte(object[end:]) {
+		return nil, malformed(what, "its checksum does not fit: it is damaged")
 	}
 	object = bytes.Clone(object)
 	var f slotHeader

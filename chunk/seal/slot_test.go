@@ -138,6 +138,9 @@ func TestNewSlotRefuses(t *testing.T) {
 	}
 }
 
+// resum gives a changed slot the checksum that fits.
+func resum(object []byte) []byte { return appendSlotSum(bytes.Clone(object[:len(object)-slotSum])) }
+
 // TestSlotTampering changes each byte of a slot: it must not parse, or not open.
 func TestSlotTampering(t *testing.T) {
 	t.Parallel()
@@ -161,9 +164,15 @@ func TestSlotTampering(t *testing.T) {
 			}
 			bad := bytes.Clone(object)
 			bad[n] ^= 1
-			s, err := ParseSlot(bad)
+			if _, err := ParseSlot(bad); err == nil {
+				t.Fatalf("%s with byte %d changed: the checksum does not notice", c.slot, n)
+			}
+			s, err := ParseSlot(resum(bad)) // on purpose, not by rot
 			if err != nil {
 				continue
+			}
+			if n >= len(object)-slotSum {
+				continue // the checksum itself: the slot is whole again
 			}
 			opened++
 			if _, err := s.Open(c.cred); !errors.Is(err, ErrWrongKey) {
@@ -176,8 +185,8 @@ func TestSlotTampering(t *testing.T) {
 		if _, err := ParseSlot(append(object, 0)); err == nil {
 			t.Errorf("%s: trailing byte", c.slot)
 		}
-		object[len(object)-1] ^= 1
-		if _, err := must(t)(ParseSlot(object)).Open(c.cred); err == ErrWrongKey || !errors.Is(err, ErrWrongKey) || !strings.Contains(err.Error(), "changed") {
+		object[len(object)-slotSum-1] ^= 1
+		if _, err := must(t)(ParseSlot(resum(object))).Open(c.cred); err == ErrWrongKey || !errors.Is(err, ErrWrongKey) || !strings.Contains(err.Error(), "changed") {
 			t.Errorf("a changed slot is called %v", err)
 		}
 	}
@@ -191,7 +200,7 @@ func TestParseSlotStrict(t *testing.T) {
 		b = binary.LittleEndian.AppendUint16(b, formatVersion)
 		b = binary.LittleEndian.AppendUint16(b, uint16(len(header)))
 		b = binary.LittleEndian.AppendUint32(b, 10)
-		return append(append(b, header...), make([]byte, 10)...)
+		return appendSlotSum(append(append(b, header...), make([]byte, 10)...))
 	}
 	fields := func() map[int]any {
 		return map[int]any{1: make([]byte, 16), 2: make([]byte, 16), 3: 1, 4: 1, 5: "x", 6: 1, 7: make([]byte, 16), 8: 1, 9: 19456, 10: 1}
@@ -289,7 +298,7 @@ func TestSlotBundle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := must(t)(ParseSlot(append(head, sealed...))).Open(c); !errors.Is(err, ErrWrongKey) {
+		if _, err := must(t)(ParseSlot(appendSlotSum(append(head, sealed...)))).Open(c); !errors.Is(err, ErrWrongKey) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -307,8 +316,8 @@ func TestOpenSlots(t *testing.T) {
 	fWho := must(t)(NewRecipientSlot(root, "identity", who.public, fixedTime()))
 	all := []*Slot{wFile, wPass, fPass, fFile, fWho}
 	broken := fFile.Encode()
-	broken[len(broken)-1] ^= 1
-	damaged := must(t)(ParseSlot(broken))
+	broken[len(broken)-slotSum-1] ^= 1
+	damaged := must(t)(ParseSlot(resum(broken)))
 	strangers := random32()
 
 	for _, c := range []struct {

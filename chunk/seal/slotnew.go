@@ -77,7 +77,7 @@ func sealSlot(k *Keys, f slotHeader, now time.Time, c Credential) ([]byte, error
 	if f.Kind == RecipientSlot {
 		overhead = kemSize + tagSize
 	}
-	if slotFixed+len(header)+len(bundle)+overhead > maxSlot {
+	if slotFixed+len(header)+len(bundle)+overhead+slotSum > maxSlot {
 		return nil, fmt.Errorf("more than %d bytes", maxSlot)
 	}
 	object := make([]byte, 0, maxSlot)
@@ -90,7 +90,13 @@ func sealSlot(k *Keys, f slotHeader, now time.Time, c Credential) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return append(object, sealed...), nil
+	return appendSlotSum(append(object, sealed...)), nil
+}
+
+// appendSlotSum ends a slot with the checksum of all bytes before.
+func appendSlotSum(object []byte) []byte {
+	sum := sha256.Sum256(object)
+	return append(object, sum[:]...)
 }
 
 // sealBundle seals the bundle to what opens the slot; head is the object in front of it.

@@ -91,7 +91,7 @@ func (s *Slot) fits(c Credential) bool {
 }
 
 func (s *Slot) openBundle(c Credential) ([]byte, error) {
-	head, sealed := s.object[:s.header], s.object[s.header:]
+	head, sealed := s.object[:s.header], s.object[s.header:len(s.object)-slotSum]
 	if s.Kind == RecipientSlot {
 		private, err := kem().NewPrivateKey(c.Identity)
 		if err != nil {

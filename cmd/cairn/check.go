@@ -70,31 +70,22 @@ func (e *env) runCheck(c *cli.Context) error {
 		if shown > maxShown && !e.json {
 			e.print("… and %d more (--json lists them)", shown-maxShown)
 		}
-		if err := e.tellIncomplete(ctx, a); err != nil {
+		if err := e.tellNotes(r); err != nil {
 			return err
 		}
 		return e.tellCheck(a, r, o.ReadData, time.Since(start))
 	})
 }
 
-// tellIncomplete names snapshots without the mark that they were validated. That is no damage: it is what a backup leaves
-// that is killed in its last moment; but nobody should take one for a backup.
-func (e *env) tellIncomplete(ctx context.Context, a *archive.Archive) error {
-	ids, err := a.SnapshotIDs(ctx)
-	if err != nil {
-		return err
-	}
-	for id, marked := range ids {
-		if marked {
-			continue
+// tellNotes prints what is no damage and still worth knowing: a snapshot that was never validated, or one whose
+// predecessor is gone.
+func (e *env) tellNotes(r *check.Report) error {
+	for _, n := range r.Notes {
+		if !e.json {
+			e.print("note: %s", n)
+		} else if err := e.printJSON(map[string]any{"type": "note", "message": fmt.Sprint(n)}); err != nil {
+			return err
 		}
-		if e.json {
-			if err := e.printJSON(map[string]any{"type": "incomplete", "snapshot": id.String()}); err != nil {
-				return err
-			}
-			continue
-		}
-		e.print("snapshot %s is incomplete: the mark that its backup was validated is missing", id.Short())
 	}
 	return nil
 }
@@ -136,12 +127,15 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 		}
 	}
 	switch {
-	case r.Lost > 0 && r.Unreferenced > 0:
-		return &exitError{exitDamage, hint(fmt.Errorf("%d damages, and %s that no index names", r.Damaged, plural(uint64(r.Unreferenced), "pack", "packs")),
+	case r.Damaged > 0 && r.FilesLost+r.Lost > 0 && r.Unreferenced > 0:
+		return &exitError{exitDamage, hint(fmt.Errorf("%s, and %s that no index names", plural(uint64(r.Damaged), "damage", "damages"), plural(uint64(r.Unreferenced), "pack", "packs")),
 			"`cairn index rebuild` finds what is in them; then check again")}
 	case r.Lost > 0:
 		return &exitError{exitDamage, hint(fmt.Errorf("%s, %d beyond repair from the other shards; %s affected", plural(uint64(r.Damaged), "damage", "damages"), r.Lost, plural(uint64(r.FilesLost), "file is", "files are")),
-			"restore what is listed from another copy; a backup of the same source with --force stores again what can still be read there")}
+			"restore what is listed from another copy or an older snapshot; everything else can be restored")}
+	case r.FilesLost > 0:
+		return &exitError{exitDamage, hint(fmt.Errorf("%s; %s affected", plural(uint64(r.Damaged), "damage", "damages"), plural(uint64(r.FilesLost), "file is", "files are")),
+			"`cairn index rebuild` may find what they need; then check again")}
 	case r.Damaged > 0:
 		return &exitError{exitDamage, hint(fmt.Errorf("%s; everything can still be read from the other shards and copies", plural(uint64(r.Damaged), "damage", "damages")),
 			"replace the disk or object that is bad before another one follows")}

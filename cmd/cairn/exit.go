@@ -14,7 +14,7 @@ import (
 	"cairn/remote/stripe"
 )
 
-// Exit codes that scripts may rely on (DESIGN §9, README).
+// Exit codes that scripts may rely on (README.md).
 const (
 	exitOK          = 0
 	exitFailed      = 1

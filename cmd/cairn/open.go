@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,8 +76,12 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 	return archive.Options{
 		Credentials: creds,
 		OpenIndex:   func(id seal.ArchiveID) (archive.Index, error) { return e.openIndex(base, id) },
-		Dir:         func(id seal.ArchiveID) string { return under(base, id) },
-		Notice:      func(text string) { e.say("note: %s", text) },
+		IndexLost: func(err error) bool {
+			var broken *index.BrokenError
+			return errors.As(err, &broken) || errors.Is(err, index.ErrNoSpace)
+		},
+		Dir:    func(id seal.ArchiveID) string { return under(base, id) },
+		Notice: func(text string) { e.say("note: %s", text) },
 	}
 }
 

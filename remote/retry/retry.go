@@ -25,7 +25,7 @@ import (
 )
 
 // Defaults: 5 attempts with pauses of about 0.2, 0.4, 0.8 and 1.6 s bridge a dropped connection or a busy store, and a
-// store that refuses connections is given up within 3 seconds, as a backup with members down needs (DESIGN §3). Total ends
+// store that refuses connections is given up within 3 seconds, as a backup with members down needs. Total ends
 // it when each attempt is slow: a store that hangs until a timeout is not asked five times.
 const (
 	DefaultAttempts = 5

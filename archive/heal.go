@@ -1,0 +1,165 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cairn/chunk"
+	"cairn/chunk/seal"
+	"cairn/pack"
+	"cairn/remote"
+)
+
+// openBlob opens what was read, and when that does not prove itself (or sealed is nil because it could not be
+// read), what the other shards say.
+func (a *Archive) openBlob(ctx context.Context, dst []byte, w wanted, sealed []byte) ([]byte, error) {
+	session, err := a.session(w.Session)
+	if err != nil {
+		return nil, err
+	}
+	if sealed == nil { // it was read together with others; alone it may be there, in a shard that was cut off
+		o := object(w.Pack, w.Kind, w.Geometry, w.L)
+		sealed, err = a.set.Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, nil)
+		if err != nil && (ctx.Err() != nil || tooFew(err)) {
+			return nil, err
+		}
+	}
+	if sealed != nil {
+		plain, err := session.Open(dst, w.sealed(), sealed)
+		if err == nil {
+			return plain, nil
+		}
+	}
+	return a.heal(ctx, dst, w, session)
+}
+
+// heal finds a blob that its shard does not give. First in the same range of k other shards; if that does not open either,
+// one of those is bad too, and the shards are read whole: those that do not prove themselves are left out, block
+// by block if too few of them do.
+func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.Session) ([]byte, error) {
+	if w.Geometry.M > 0 {
+		o := object(w.Pack, w.Kind, w.Geometry, w.L)
+		sealed, err := a.set.Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, []int{w.Column})
+		if err == nil {
+			if plain, err := session.Open(dst, w.sealed(), sealed); err == nil {
+				return plain, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	column, damage := a.healed.column(ctx, a, w.Pack, w.Kind, w.Column)
+	end := int64(w.Offset) + int64(w.Stored)
+	if end > int64(len(column)) {
+		if damage == nil {
+			damage = errIndexWrong
+		}
+		return nil, damage
+	}
+	plain, err := session.Open(dst, w.sealed(), column[w.Offset:end])
+	switch {
+	case err == nil:
+		return plain, nil
+	case damage != nil:
+		return nil, damage
+	}
+	return nil, remote.WithHint(fmt.Errorf("the pack is whole, but does not hold it there: %w", err), remote.Hint(errIndexWrong))
+}
+
+// columnData reads data column c of a pack. With a *PackDamage it may return a column all the same, of which only parts
+// are right: as much as its good blocks give.
+func (a *Archive) columnData(ctx context.Context, id pack.ID, kind chunk.Type, c int) ([]byte, error) {
+	reads, err := a.readShards(ctx, id, kind)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.wholePack(id, kind, reads)
+	var damage *PackDamage
+	switch {
+	case err == nil:
+		return p.Payload(c), nil
+	case errors.As(err, &damage):
+		return salvage(a.geom, reads, c), err
+	}
+	return nil, err
+}
+
+// salvage puts column c of a pack together from blocks of 128 KiB (docs/format.md §5: checksums), each from any k shards
+// that have it undamaged. A disk rarely damages the same block of two shards. Blocks that no k shards give are as the
+// shard itself has them, or zero. It returns nil if no shard has a header.
+func salvage(g pack.Geometry, reads []shardRead, c int) []byte {
+	var h *pack.Header
+	blocks := make([]map[int]bool, len(reads)) // the bad ones
+	for j, r := range reads {
+		if r.raw == nil || int64(len(r.raw)) != pack.ShardSize(r.header.L) {
+			continue
+		}
+		h = r.header
+		payload, sums := r.raw[pack.HeaderSize:][:h.L], r.raw[pack.HeaderSize+h.L:]
+		blocks[j] = map[int]bool{}
+		for _, i := range pack.CheckBlocks(h, 0, payload, sums) {
+			blocks[j][i] = true
+		}
+	}
+	if h == nil {
+		return nil
+	}
+	column := make([]byte, h.L)
+	for i := range int(pack.Blocks(h.L)) {
+		from := int64(i) * pack.BlockSize
+		to := min(from+pack.BlockSize, h.L)
+		parts := make([][]byte, len(reads))
+		for j, r := range reads {
+			if blocks[j] != nil && !blocks[j][i] {
+				parts[j] = r.raw[pack.HeaderSize+from : pack.HeaderSize+to]
+			}
+		}
+		switch {
+		case parts[c] == nil && pack.Reconstruct(g, parts, []int{c}) == nil, parts[c] != nil:
+			copy(column[from:to], parts[c])
+		case blocks[c] != nil:
+			copy(column[from:to], reads[c].raw[pack.HeaderSize+from:])
+		}
+	}
+	return column
+}
+
+// healCache keeps the last columns that had to be rebuilt from whole shards: a damaged shard usually holds many of
+// the blobs that a restore wants. Two columns take at most 64 MiB, and only when there is damage.
+type healCache struct {
+	mu    sync.Mutex
+	items [2]healed
+	next  int
+}
+
+type healed struct {
+	pack   pack.ID
+	column int
+	data   []byte
+	err    error
+	at     time.Time
+}
+
+// damageLasts is how long damage is remembered: not so long that a mount would miss a repair.
+const damageLasts = 30 * time.Second
+
+func (c *healCache) column(ctx context.Context, a *Archive, id pack.ID, kind chunk.Type, column int) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock() // one rebuild at a time: each takes k shards of memory
+	for _, h := range c.items {
+		if h.pack == id && h.column == column && (h.err == nil || time.Since(h.at) < damageLasts) {
+			return h.data, h.err
+		}
+	}
+	data, err := a.columnData(ctx, id, kind, column)
+	if err != nil && (tooFew(err) || ctx.Err() != nil) {
+		return nil, err
+	}
+	c.items[c.next] = healed{id, column, data, err, time.Now()}
+	c.next = (c.next + 1) % len(c.items)
+	return data, err
+}

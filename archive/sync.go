@@ -1,0 +1,287 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cairn/chunk"
+	"cairn/pack"
+	"cairn/remote"
+	"cairn/remote/stripe"
+)
+
+// staleAfter bounds how often a tree that is not in the index makes the archive's index be listed again: in an archive
+// with lost segments a walk may miss thousands, one after the other, and a listing costs a request or more each.
+const staleAfter = 2 * time.Second
+
+// syncState is what is known of the archive's segments beside the index; indexMu guards it.
+type syncState struct {
+	at    time.Time
+	stale bool                 // a snapshot was read since: its segments may be newer
+	bad   map[pack.ID]struct{} // segments that could not be read and were told of
+}
+
+// Index opens the local index on first use and brings it up to date with the archive.
+func (a *Archive) Index(ctx context.Context) (Index, error) {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	return a.openIndex(ctx)
+}
+
+// openIndex is Index for callers that hold indexMu.
+func (a *Archive) openIndex(ctx context.Context) (Index, error) {
+	if a.index != nil {
+		return a.index, nil
+	}
+	if a.keys == nil {
+		return nil, ErrNoKey
+	}
+	if a.opts.OpenIndex == nil {
+		return nil, errors.New("the archive was opened without a local index")
+	}
+	opened, err := a.opts.OpenIndex(a.id)
+	if err != nil {
+		return nil, err
+	}
+	idx := &renewable{a: a, inner: opened}
+	if err := a.sync(ctx, idx); err != nil {
+		return nil, errors.Join(err, idx.Close())
+	}
+	a.index = idx
+	return idx, nil
+}
+
+// Refresh reads what other writers have published since the index was opened.
+func (a *Archive) Refresh(ctx context.Context) error {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	idx, err := a.openIndex(ctx)
+	if err != nil {
+		return err
+	}
+	return a.sync(ctx, idx)
+}
+
+// refreshStale is Refresh, unless that was done just now and no snapshot was read since.
+func (a *Archive) refreshStale(ctx context.Context) error {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	idx, err := a.openIndex(ctx)
+	if err != nil || (!a.synced.stale && time.Since(a.synced.at) < staleAfter) {
+		return err
+	}
+	return a.sync(ctx, idx)
+}
+
+// Has says of each blob whether the local index knows it.
+func (a *Archive) Has(ctx context.Context, t chunk.Type, ids []chunk.ID, out []bool) error {
+	idx, err := a.Index(ctx)
+	if err != nil {
+		return err
+	}
+	return idx.Has(t, ids, out)
+}
+
+func (a *Archive) lookup(ctx context.Context, t chunk.Type, ids []chunk.ID) ([]pack.Location, error) {
+	idx, err := a.Index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	locs := make([]pack.Location, len(ids))
+	return locs, idx.Lookup(t, ids, locs)
+}
+
+// sawSnapshot notes that a snapshot was read, which may need newer segments than the index has.
+func (a *Archive) sawSnapshot() {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	a.synced.stale = true
+}
+
+// sync applies the segments that the index does not know. When one that it knows is gone from the archive, its
+// entries may be gone too, and the index is dropped and built again: it must never know more than the archive.
+func (a *Archive) sync(ctx context.Context, idx Index) error {
+	a.synced.stale = false
+	listed, err := a.listSegments(ctx)
+	if err != nil {
+		return err
+	}
+	for id, err := range idx.Segments() {
+		if err != nil {
+			return err
+		}
+		if _, ok := listed[id]; !ok {
+			a.opts.Notice("index segments are gone from the archive: the local index is made anew")
+			if err := idx.Drop(); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	for id := range listed {
+		done, err := idx.Applied(id)
+		if err != nil {
+			return err
+		}
+		if done {
+			continue
+		}
+		if err := a.applySegment(ctx, idx, id); err != nil {
+			return err
+		}
+	}
+	a.synced.at = time.Now()
+	return nil
+}
+
+func (a *Archive) listSegments(ctx context.Context) (map[pack.ID]struct{}, error) {
+	listed := map[pack.ID]struct{}{}
+	for id, err := range a.Packs(ctx, "index/") {
+		if err != nil {
+			return nil, err
+		}
+		listed[id] = struct{}{}
+	}
+	return listed, nil
+}
+
+// applySegment reads a segment into the index. One that is damaged is told of once and costs what it names, not the
+// command: other segments may be all that is needed.
+func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error {
+	columns, err := a.ReadSegment(ctx, id)
+	if err == nil {
+		return a.apply(idx, id, columns)
+	}
+	if a.hopeless(ctx, err) {
+		return err
+	}
+	if Unfinished(err) {
+		return nil
+	}
+	if _, told := a.synced.bad[id]; !told {
+		if a.synced.bad == nil {
+			a.synced.bad = map[pack.ID]struct{}{}
+		}
+		a.synced.bad[id] = struct{}{}
+		a.opts.Notice(fmt.Sprintf("index segment %s: %v (`cairn index rebuild` reads the same from the packs)", id.Short(), err))
+	}
+	return nil
+}
+
+// hopeless says whether an error of ReadPack is about all packs: more than m members do not answer. A pack that was
+// stored while a member was away may lack shards although enough members are there; others do not.
+func (a *Archive) hopeless(ctx context.Context, err error) bool {
+	if err == nil || ctx.Err() != nil {
+		return err != nil
+	}
+	var few *stripe.TooFewError
+	return errors.As(err, &few) && len(few.Missing) > a.geom.M
+}
+
+// apply puts a segment into the index. When the index refuses it, because a column contradicts what another segment says of
+// the same pack, only the packs in question are left out: one wrong segment must not hide what others name.
+func (a *Archive) apply(idx Index, id pack.ID, columns []pack.Column) error {
+	err := idx.Apply(id, columns)
+	if err == nil {
+		return nil
+	}
+	for from, to := 0, 0; from < len(columns); from = to {
+		for to = from + 1; to < len(columns) && columns[to].Pack == columns[from].Pack; to++ {
+		}
+		_ = idx.Apply(pack.ID{}, columns[from:to]) // err tells of those that fail
+	}
+	if idx.Apply(id, nil) != nil {
+		return err // it takes nothing any more: the trouble is the index's
+	}
+	a.opts.Notice(fmt.Sprintf("index segment %s: left out in part: %v", id.Short(), err))
+	return nil
+}
+
+// Unfinished says whether an error of ReadPack means that too few shards exist at all, and what exists is good: an upload
+// that was cut short, to which nothing was ever entrusted, or a pack that is just being stored or removed.
+func Unfinished(err error) bool {
+	var d *PackDamage
+	if !errors.As(err, &d) {
+		return false
+	}
+	return !slices.ContainsFunc(d.Bad, func(b ShardDamage) bool { return !errors.Is(b.Err, remote.ErrNotExist) })
+}
+
+// ReadSegment reads one index pack whole, from any k of its shards, and returns the columns that it describes.
+func (a *Archive) ReadSegment(ctx context.Context, id pack.ID) ([]pack.Column, error) {
+	if a.keys == nil {
+		return nil, ErrNoKey
+	}
+	shards, err := a.ReadPack(ctx, id, chunk.Index)
+	if err != nil {
+		return nil, err
+	}
+	if err := shards.Header.VerifySignature(a.keys); err != nil {
+		return nil, err
+	}
+	session := a.keys.IndexSession(shards.Header.Session.ID)
+	var all []pack.Column
+	for c := range shards.Header.Geometry.K {
+		column, err := shards.Directory(a.keys, c)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range column.Entries {
+			plain, err := session.Open(nil, column.Blob(e), shards.Payload(c)[e.Offset:e.Offset+e.Stored])
+			if err != nil {
+				return nil, err
+			}
+			columns, err := pack.DecodeSegment(plain)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, columns...)
+		}
+	}
+	return all, nil
+}
+
+// Packs lists the packs below a prefix ("binaries/" or "index/"), each once, whichever members have shards of it.
+func (a *Archive) Packs(ctx context.Context, prefix string) func(yield func(pack.ID, error) bool) {
+	return func(yield func(pack.ID, error) bool) {
+		for info, err := range a.set.List(ctx, prefix) {
+			if err != nil {
+				yield(pack.ID{}, fmt.Errorf("list %s: %w", prefix, err))
+				return
+			}
+			if id, _, ok := pack.ParseName(info.Name); ok && !yield(id, nil) {
+				return
+			}
+		}
+	}
+}
+
+// locate finds blobs, reading the archive's index once more (refresh) before it calls one missing: another machine may
+// have stored or moved it.
+func (a *Archive) locate(ctx context.Context, t chunk.Type, ids []chunk.ID, refresh func(context.Context) error) ([]pack.Location, error) {
+	locs, err := a.lookup(ctx, t, ids)
+	if err != nil || !slices.ContainsFunc(locs, absent) {
+		return locs, err
+	}
+	if err := refresh(ctx); err != nil {
+		return nil, err
+	}
+	return a.lookup(ctx, t, ids)
+}
+
+func absent(l pack.Location) bool { return !l.Found() }
+
+// errIndexWrong means that a location cannot be right: a damaged cache.
+var errIndexWrong = remote.WithHint(errors.New("the local index names a place that cannot be"), "run `cairn index drop`: the next command makes it anew")
+
+// plausible refuses, before anything is computed or allocated by it, a location that no pack of this archive can have.
+func (a *Archive) plausible(t chunk.Type, l *pack.Location) error {
+	if l.Kind != t || l.Geometry != a.geom || l.Column < 0 || l.Column >= a.geom.K || l.L <= 0 || l.L > pack.MaxColumn ||
+		l.Stored == 0 || int64(l.Offset)+int64(l.Stored) > l.L || l.Plain == 0 || l.Plain > chunk.MaxPlain {
+		return errIndexWrong
+	}
+	return nil
+}
