@@ -136,7 +136,7 @@ func startHelper(t *testing.T, dir string) (line string, stop, kill func()) {
 }
 
 func TestOtherProcess(t *testing.T) {
-	t.Parallel()
+	// Not parallel: between fork and exec the child shares the locks of all databases that other tests close and open again.
 	dir := t.TempDir() + "/index"
 	line, stop, _ := startHelper(t, dir)
 	if line != "slot 0" {
@@ -158,7 +158,7 @@ func TestOtherProcess(t *testing.T) {
 
 // TestKilled: what was applied survives the end of the process, but not that of the machine.
 func TestKilled(t *testing.T) {
-	t.Parallel()
+	// Not parallel: between fork and exec the child shares the locks of all databases that other tests close and open again.
 	dir := t.TempDir() + "/index"
 	_, _, kill := startHelper(t, dir)
 	kill()

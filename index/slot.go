@@ -169,4 +169,7 @@ func (s *slot) free() (int64, error) {
 }
 
 // release gives the slot up. Closing the file drops the lock.
-func (s *slot) release() error { return s.f.Close() }
+func (s *slot) release() error {
+	// A process that we started shares the lock until it has executed its program: closing alone would leave it held for that long.
+	return errors.Join(unix.Flock(int(s.f.Fd()), unix.LOCK_UN), s.f.Close())
+}
