@@ -75,7 +75,7 @@ func (j *journal) append(columns []pack.Column) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.file.Write(records) //nolint:errcheck // see above
+	_, _ = j.file.Write(records) // see above
 }
 
 // appendRecord appends a column's record, or nothing if it cannot be encoded.
@@ -108,7 +108,7 @@ func (j *journal) published(columns []pack.Column) {
 		}
 	}
 	if j.file.Truncate(0) == nil {
-		j.file.Write(records) //nolint:errcheck // see append
+		_, _ = j.file.Write(records) // see append
 	}
 }
 
