@@ -100,6 +100,7 @@ func (r *run) saveTree(ctx context.Context, plain []byte) (chunk.ID, error) {
 	}
 	if saved.New {
 		r.tally.treeBlobs.Add(1)
+		r.tally.treeStored.Add(uint64(saved.Stored))
 		r.o.Progress.BytesStored.Add(int64(saved.Stored))
 	}
 	return saved.ID, nil

@@ -55,6 +55,7 @@ type Report struct {
 	BytesRead           uint64 // from files and streams
 	BytesNew            uint64 // plain bytes of new data blobs
 	BytesStored         uint64 // what new blobs take after compression, trees included
+	TreeBytesStored     uint64 // of those, trees
 	DataBlobs           uint64 // new ones
 	TreeBlobs           uint64
 	Start, End          time.Time
@@ -68,7 +69,7 @@ const maxListed = 10_000
 
 // tally collects what a run did. Safe for concurrent use.
 type tally struct {
-	dataBlobs, treeBlobs atomic.Uint64
+	dataBlobs, treeBlobs, treeStored atomic.Uint64
 
 	mu       sync.Mutex
 	changes  [3]Changes // files, dirs, others
@@ -166,8 +167,8 @@ func (t *tally) report(start, end time.Time) *Report {
 		Warnings: t.warnings.sorted(), WarningCount: t.warnings.count,
 		Files: t.changes[0], Dirs: t.changes[1], Others: t.changes[2],
 		Bytes: t.bytes, BytesRead: uint64(p.BytesRead.Load()), BytesNew: uint64(p.BytesNew.Load()),
-		BytesStored: uint64(p.BytesStored.Load()),
-		DataBlobs:   t.dataBlobs.Load(), TreeBlobs: t.treeBlobs.Load(),
+		BytesStored: uint64(p.BytesStored.Load()), TreeBytesStored: t.treeStored.Load(),
+		DataBlobs: t.dataBlobs.Load(), TreeBlobs: t.treeBlobs.Load(),
 		Start: start, End: end,
 	}
 }

@@ -51,9 +51,11 @@ func (d *coder) encoder() (*zstd.Encoder, error) {
 		return d.enc, nil
 	}
 	// Single segment: the frame header always states the content size, which inflate checks before it decompresses.
-	// No checksum: the AEAD and the blob's hash see more.
+	// No checksum: the AEAD and the blob's hash see more. Literals are entropy-coded even where nothing repeats, which this
+	// level leaves out by default: a file of 9,000 numbers, one a line, was stored as it is instead of by 60 % smaller.
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(windowSize),
-		zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
+		zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true),
+		zstd.WithAllLitEntropyCompression(true))
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}

@@ -46,12 +46,13 @@ func (e *env) printBackup(c *cli.Context, w *archive.Writer, r *backup.Report) {
 		return
 	}
 	ratio := ""
-	if r.BytesStored > 0 && r.BytesNew > 0 {
-		ratio = " (ratio " + humanize.FtoaWithDigits(float64(r.BytesNew)/float64(r.BytesStored), 2) + ")"
+	data := r.BytesStored - r.TreeBytesStored
+	if data > 0 {
+		ratio = " (ratio " + humanize.FtoaWithDigits(float64(r.BytesNew)/float64(data), 2) + ")"
 	}
-	e.print("new     %s after deduplication, %s after compression%s", humanize.IBytes(r.BytesNew), humanize.IBytes(r.BytesStored), ratio)
+	e.print("new     %s after deduplication, %s after compression%s", humanize.IBytes(r.BytesNew), humanize.IBytes(data), ratio)
 	if s := w.Stats(); s.Packs > 0 {
-		e.print("stored  %s in %s", humanize.IBytes(uint64(s.BytesStored)), plural(uint64(s.Packs), "pack", "packs"))
+		e.print("stored  %s in %s, directories and index included", humanize.IBytes(uint64(s.BytesStored)), plural(uint64(s.Packs), "pack", "packs"))
 	}
 	took := r.Duration().Round(10 * time.Millisecond)
 	switch {
@@ -69,7 +70,7 @@ func backupJSON(c *cli.Context, a *archive.Archive, w *archive.Writer, r *backup
 		"files_new": r.Files.New, "files_changed": r.Files.Changed, "files_unchanged": r.Files.Unchanged,
 		"dirs_new": r.Dirs.New, "dirs_changed": r.Dirs.Changed, "dirs_unchanged": r.Dirs.Unchanged,
 		"others": r.Others.Total(), "bytes_total": r.Bytes, "bytes_read": r.BytesRead, "bytes_new": r.BytesNew,
-		"bytes_stored": r.BytesStored, "bytes_written": stats.BytesStored, "packs": stats.Packs,
+		"bytes_stored": r.BytesStored, "tree_bytes_stored": r.TreeBytesStored, "bytes_written": stats.BytesStored, "packs": stats.Packs,
 		"data_blobs_new": r.DataBlobs, "tree_blobs_new": r.TreeBlobs,
 		"errors": errorList(r.Errors), "error_count": r.ErrorCount, "warnings": errorList(r.Warnings), "warning_count": r.WarningCount,
 		"seconds": r.Duration().Seconds(), "dry_run": c.Bool("dry-run"), "skipped": r.Unchanged,
