@@ -254,7 +254,7 @@ func (f *fetch) span(ctx context.Context, s span) error {
 	raw, plain := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
 	defer buffers.Put(raw)
 	defer buffers.Put(plain)
-	data, err := f.a.set.Read(ctx, object(first.Pack, first.Kind, first.Geometry, first.L), first.Column, s.from, s.to-s.from, (*raw)[:0], nil)
+	data, err := f.a.setOf(first.Geometry).Read(ctx, object(first.Pack, first.Kind, first.Geometry, first.L), first.Column, s.from, s.to-s.from, (*raw)[:0], nil)
 	if err != nil && (ctx.Err() != nil || tooFew(err)) {
 		return err
 	}

@@ -22,7 +22,7 @@ func (a *Archive) openBlob(ctx context.Context, dst []byte, w wanted, sealed []b
 	}
 	if sealed == nil { // it was read together with others; alone it may be there, in a shard that was cut off
 		o := object(w.Pack, w.Kind, w.Geometry, w.L)
-		sealed, err = a.set.Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, nil)
+		sealed, err = a.setOf(w.Geometry).Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, nil)
 		if err != nil && (ctx.Err() != nil || tooFew(err)) {
 			return nil, err
 		}
@@ -42,7 +42,7 @@ func (a *Archive) openBlob(ctx context.Context, dst []byte, w wanted, sealed []b
 func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.Session) ([]byte, error) {
 	if w.Geometry.M > 0 {
 		o := object(w.Pack, w.Kind, w.Geometry, w.L)
-		sealed, err := a.set.Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, []int{w.Column})
+		sealed, err := a.setOf(w.Geometry).Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, []int{w.Column})
 		if err == nil {
 			if plain, err := session.Open(dst, w.sealed(), sealed); err == nil {
 				return plain, nil
@@ -73,17 +73,21 @@ func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.
 // columnData reads data column c of a pack. With a *PackDamage it may return a column all the same, of which only parts
 // are right: as much as its good blocks give.
 func (a *Archive) columnData(ctx context.Context, id pack.ID, kind chunk.Type, c int) ([]byte, error) {
-	reads, err := a.readShards(ctx, id, kind)
+	at, err := a.PlacementOf(ctx, id, kind)
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.wholePack(id, kind, reads)
+	reads, err := a.readShards(ctx, at, id, kind)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.wholePack(at, id, kind, reads)
 	var damage *PackDamage
 	switch {
 	case err == nil:
 		return p.Payload(c), nil
 	case errors.As(err, &damage):
-		return salvage(a.geom, reads, c), err
+		return salvage(at.Geometry, reads, c), err
 	}
 	return nil, err
 }

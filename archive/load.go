@@ -91,13 +91,13 @@ func (c *windowCache) read(ctx context.Context, a *Archive, w wanted) ([]byte, e
 	end := int64(w.Offset) + int64(w.Stored)
 	o := object(w.Pack, w.Kind, w.Geometry, w.L)
 	if end > from+windowBytes || end > w.L { // larger than a window: read as it is
-		return a.set.Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, nil)
+		return a.setOf(w.Geometry).Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, nil)
 	}
 	key := windowKey{w.Pack, w.Column, number}
 	data := c.get(key)
 	if data == nil {
 		var err error
-		data, err = a.set.Read(ctx, o, w.Column, from, min(windowBytes, w.L-from), nil, nil)
+		data, err = a.setOf(w.Geometry).Read(ctx, o, w.Column, from, min(windowBytes, w.L-from), nil, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -133,6 +133,7 @@ func assemble(found []foundMember) (*Archive, error) {
 	}
 	nameMissing(labels, stores, unplaced)
 	a.set = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct})
+	a.placements = []Placement{{a.geom, a.set}}
 	return a, nil
 }
 

@@ -41,15 +41,16 @@ type Options struct {
 
 // Archive is an open archive. It is safe for concurrent use.
 type Archive struct {
-	id    seal.ArchiveID
-	geom  pack.Geometry
-	found []foundMember // what was named, whether it could be used or not
-	cards []*Card       // by member number; nil when that member is missing
-	set   *stripe.Set
-	keys  *seal.Keys // nil when opened without a credential
-	slot  seal.SlotID
-	opts  Options
-	dir   string
+	id         seal.ArchiveID
+	geom       pack.Geometry
+	found      []foundMember // what was named, whether it could be used or not
+	cards      []*Card       // by member number; nil when that member is missing
+	set        *stripe.Set   // of the current layout: a.placements[0].Set
+	placements []Placement   // the current one first
+	keys       *seal.Keys    // nil when opened without a credential
+	slot       seal.SlotID
+	opts       Options
+	dir        string
 
 	indexMu  sync.Mutex
 	index    Index
@@ -148,7 +149,7 @@ func (a *Archive) trust(keys *seal.Keys) error {
 		if err != nil {
 			return err
 		}
-		a.set, a.cards = b.set, b.cards
+		a.set, a.placements, a.cards = b.set, b.placements, b.cards
 		a.tellBadCards()
 	}
 	a.keys = keys

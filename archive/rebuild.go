@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cairn/chunk"
 	"cairn/pack"
 	"cairn/remote"
 )
@@ -132,7 +133,15 @@ func (r *rebuild) list(ctx context.Context) (map[pack.ID]int, error) {
 // pack reads the directories of one pack that are not known.
 func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
 	found := 0
-	for c := range r.a.geom.K {
+	at, err := r.a.PlacementOf(ctx, id, chunk.Data)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.damaged(err)
+		return nil
+	}
+	for c := range at.Geometry.K {
 		if _, ok := r.known[columnKey{id, c}]; ok {
 			continue
 		}
@@ -149,7 +158,7 @@ func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
 		}
 		found++
 		r.mu.Lock()
-		if shards < r.a.geom.K {
+		if shards < at.Geometry.K {
 			r.weak = append(r.weak, *column)
 		} else {
 			r.columns = append(r.columns, *column)

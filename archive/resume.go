@@ -89,11 +89,12 @@ func (w *Writer) knows(ctx context.Context, c pack.Column) (bool, error) {
 // others are made of those. A member that does not answer counts as one without a shard: what is not certain is
 // uploaded again.
 func (w *Writer) finish(ctx context.Context, c pack.Column) (bool, error) {
-	if c.Geometry != w.a.geom {
+	at, ok := w.a.placement(c.Geometry)
+	if !ok {
 		return false, nil
 	}
 	name := c.Pack.Name(c.Kind)
-	stores := w.a.shardStores(c.Pack)
+	stores := at.shardStores(c.Pack)
 	var lacking []int
 	for j, m := range stores {
 		var info remote.Info
@@ -111,7 +112,7 @@ func (w *Writer) finish(ctx context.Context, c pack.Column) (bool, error) {
 	if len(lacking) == 0 || len(lacking) > c.M {
 		return len(lacking) == 0, nil
 	}
-	reads, err := w.a.readShards(ctx, c.Pack, c.Kind)
+	reads, err := w.a.readShards(ctx, at, c.Pack, c.Kind)
 	if err != nil {
 		return false, err
 	}
@@ -146,11 +147,11 @@ func (w *Writer) finish(ctx context.Context, c pack.Column) (bool, error) {
 var errNotOpened = errors.New("not opened")
 
 // shardStores gives the members on which the shards of a pack lie, by shard number; nil for those that are missing.
-func (a *Archive) shardStores(id pack.ID) []remote.Store {
-	members := a.set.Members()
-	stores := make([]remote.Store, a.geom.N())
+func (p Placement) shardStores(id pack.ID) []remote.Store {
+	members := p.Set.Members()
+	stores := make([]remote.Store, p.Geometry.N())
 	for j := range stores {
-		stores[j] = members[pack.Member(id, j, a.geom.N())].Store
+		stores[j] = members[pack.Member(id, j, p.Geometry.N())].Store
 	}
 	return stores
 }

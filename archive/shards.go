@@ -70,11 +70,15 @@ func (p *PackShards) Directory(k *seal.Keys, c int) (*pack.Column, error) {
 // missing. It costs k shards of memory, more when shards are bad. It is a *PackDamage if fewer are good, and a
 // *stripe.TooFewError if members that did not answer could make up for it.
 func (a *Archive) ReadPack(ctx context.Context, id pack.ID, kind chunk.Type) (*PackShards, error) {
-	reads, err := a.readShards(ctx, id, kind)
+	p, err := a.PlacementOf(ctx, id, kind)
 	if err != nil {
 		return nil, err
 	}
-	return a.wholePack(id, kind, reads)
+	reads, err := a.readShards(ctx, p, id, kind)
+	if err != nil {
+		return nil, err
+	}
+	return a.wholePack(p, id, kind, reads)
 }
 
 // shardRead is what became of reading one shard.
@@ -87,18 +91,18 @@ type shardRead struct {
 }
 
 // readShards reads shards until k are good or all were tried: as many at once as are lacking.
-func (a *Archive) readShards(ctx context.Context, id pack.ID, kind chunk.Type) ([]shardRead, error) {
-	n := a.geom.N() // all packs of a v1 archive have the layout of its card
+func (a *Archive) readShards(ctx context.Context, p Placement, id pack.ID, kind chunk.Type) ([]shardRead, error) {
+	n := p.Geometry.N()
 	reads := make([]shardRead, n)
 	for next := 0; next < n; {
-		lack := a.geom.K - countGood(reads)
+		lack := p.Geometry.K - countGood(reads)
 		if lack <= 0 {
 			break
 		}
 		end := min(next+lack, n)
 		var wg sync.WaitGroup
 		for j := next; j < end; j++ {
-			wg.Go(func() { reads[j] = a.readShard(ctx, id, kind, j) })
+			wg.Go(func() { reads[j] = a.readShard(ctx, p, id, kind, j) })
 		}
 		wg.Wait()
 		if err := ctx.Err(); err != nil {
@@ -120,12 +124,12 @@ func countGood(reads []shardRead) int {
 }
 
 // readShard reads and proves one whole shard.
-func (a *Archive) readShard(ctx context.Context, id pack.ID, kind chunk.Type, j int) shardRead {
-	data, err := a.GetShard(ctx, id, kind, j, nil)
+func (a *Archive) readShard(ctx context.Context, p Placement, id pack.ID, kind chunk.Type, j int) shardRead {
+	data, err := a.GetShard(ctx, p, id, kind, j, nil)
 	if err != nil {
 		return shardRead{err: err, away: !Gone(err)}
 	}
-	h, err := a.ProveShard(id, kind, j, data)
+	h, err := a.ProveShard(p, id, kind, j, data)
 	if h == nil {
 		return shardRead{err: err}
 	}
@@ -138,13 +142,13 @@ func (a *Archive) readShard(ctx context.Context, id pack.ID, kind chunk.Type, j 
 
 // ProveShard compares a whole shard with its name and its place. The header is returned with an error, too, if one of its
 // two copies is good and it is that of shard j.
-func (a *Archive) ProveShard(id pack.ID, kind chunk.Type, j int, data []byte) (*pack.Header, error) {
+func (a *Archive) ProveShard(p Placement, id pack.ID, kind chunk.Type, j int, data []byte) (*pack.Header, error) {
 	h, err := pack.CheckShard(id, data)
 	if h == nil {
 		return nil, err
 	}
 	switch {
-	case h.Archive != a.id || h.Geometry != a.geom:
+	case h.Archive != a.id || h.Geometry != p.Geometry:
 		return nil, fmt.Errorf("it belongs to archive %.8s with layout %d+%d", h.Archive, h.Geometry.K, h.Geometry.M)
 	case h.Shard != j:
 		return nil, fmt.Errorf("it is shard %d, not %d", h.Shard, j)
@@ -166,22 +170,22 @@ func Gone(err error) bool {
 }
 
 // wholePack makes a pack of the shards that were read.
-func (a *Archive) wholePack(id pack.ID, kind chunk.Type, reads []shardRead) (*PackShards, error) {
+func (a *Archive) wholePack(at Placement, id pack.ID, kind chunk.Type, reads []shardRead) (*PackShards, error) {
 	p := &PackShards{}
 	objects := make([][]byte, len(reads))
 	whole := true
 	for j, r := range reads {
 		objects[j] = r.object
 		if r.err != nil {
-			p.Bad = append(p.Bad, ShardDamage{Pack: id, Kind: kind, Shard: j, Member: a.MemberOf(id, j), Err: r.err})
+			p.Bad = append(p.Bad, ShardDamage{Pack: id, Kind: kind, Shard: j, Member: at.MemberOf(id, j), Err: r.err})
 		}
 		if r.object != nil {
 			p.Header = r.header
 		}
-		whole = whole && (r.object != nil || j >= a.geom.K)
+		whole = whole && (r.object != nil || j >= at.Geometry.K)
 	}
-	if countGood(reads) < a.geom.K {
-		return nil, a.notEnough(id, kind, reads, p.Bad)
+	if countGood(reads) < at.Geometry.K {
+		return nil, notEnough(at, id, kind, reads, p.Bad)
 	}
 	if !whole {
 		var err error
@@ -189,29 +193,24 @@ func (a *Archive) wholePack(id pack.ID, kind chunk.Type, reads []shardRead) (*Pa
 			return nil, fmt.Errorf("rebuild pack %s: %w", id.Short(), err)
 		}
 	}
-	p.shards = objects[:a.geom.K]
+	p.shards = objects[:at.Geometry.K]
 	return p, nil
 }
 
 // notEnough tells damage (the members answered, the shards are bad) from absence (too few members are there to say).
-func (a *Archive) notEnough(id pack.ID, kind chunk.Type, reads []shardRead, bad []ShardDamage) error {
+func notEnough(p Placement, id pack.ID, kind chunk.Type, reads []shardRead, bad []ShardDamage) error {
 	good := countGood(reads)
-	few := &stripe.TooFewError{Need: a.geom.K, Have: good}
+	few := &stripe.TooFewError{Need: p.Geometry.K, Have: good}
 	for j, r := range reads {
 		if r.away {
-			few.Missing = append(few.Missing, a.MemberOf(id, j))
+			few.Missing = append(few.Missing, p.MemberOf(id, j))
 			few.Causes = append(few.Causes, r.err)
 		}
 	}
-	if good+len(few.Missing) >= a.geom.K {
+	if good+len(few.Missing) >= p.Geometry.K {
 		return fmt.Errorf("%s pack %s: %w", kind, id.Short(), few)
 	}
-	return &PackDamage{Pack: id, Kind: kind, Good: good, Need: a.geom.K, Bad: bad}
-}
-
-// MemberOf names the member on which shard j of a pack lies.
-func (a *Archive) MemberOf(id pack.ID, j int) string {
-	return a.set.Members()[pack.Member(id, j, a.geom.N())].Label
+	return &PackDamage{Pack: id, Kind: kind, Good: good, Need: p.Geometry.K, Bad: bad}
 }
 
 // maxShard is the size of the largest shard. Of an object that is larger, its last maxShard+1 bytes are read, which no
@@ -219,8 +218,8 @@ func (a *Archive) MemberOf(id pack.ID, j int) string {
 var maxShard = pack.ShardSize(pack.MaxColumn)
 
 // GetShard reads one shard object whole, as it is: nothing is verified and nothing is rebuilt.
-func (a *Archive) GetShard(ctx context.Context, id pack.ID, kind chunk.Type, shard int, dst []byte) ([]byte, error) {
-	return a.set.GetShard(ctx, object(id, kind, a.geom, 0), shard, -(maxShard + 1), 0, dst)
+func (a *Archive) GetShard(ctx context.Context, p Placement, id pack.ID, kind chunk.Type, shard int, dst []byte) ([]byte, error) {
+	return p.Set.GetShard(ctx, object(id, kind, p.Geometry, 0), shard, -(maxShard + 1), 0, dst)
 }
 
 // OpenColumn opens every blob of a data column and calls fn for those that do not open. The error is about the

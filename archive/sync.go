@@ -279,7 +279,7 @@ var errIndexWrong = remote.WithHint(errors.New("the local index names a place th
 
 // plausible refuses, before anything is computed or allocated by it, a location that no pack of this archive can have.
 func (a *Archive) plausible(t chunk.Type, l *pack.Location) error {
-	if l.Kind != t || l.Geometry != a.geom || l.Column < 0 || l.Column >= a.geom.K || l.L <= 0 || l.L > pack.MaxColumn ||
+	if l.Kind != t || !a.has(l.Geometry) || l.Column < 0 || l.Column >= l.Geometry.K || l.L <= 0 || l.L > pack.MaxColumn ||
 		l.Stored == 0 || int64(l.Offset)+int64(l.Stored) > l.L || l.Plain == 0 || l.Plain > chunk.MaxPlain {
 		return errIndexWrong
 	}

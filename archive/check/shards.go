@@ -64,7 +64,7 @@ func (c *checker) missing(ctx context.Context, id pack.ID, p *packState, j int) 
 }
 
 func (c *checker) shardDamage(id pack.ID, kind chunk.Type, j int, err error) Damage {
-	return Damage{Object: id.Name(kind), Member: c.a.MemberOf(id, j), Problem: fmt.Sprintf("shard %d of a %s pack: %v", j, kind, err)}
+	return Damage{Object: id.Name(kind), Member: c.a.Placements()[0].MemberOf(id, j), Problem: fmt.Sprintf("shard %d of a %s pack: %v", j, kind, err)}
 }
 
 // tell reports what is wrong with a pack, when all of it is known.
@@ -149,7 +149,7 @@ func (c *checker) readShard(ctx context.Context, id pack.ID, p *packState, j int
 	if p.broken&(1<<j) != 0 || !c.reachable(pack.Member(id, j, c.a.Geometry().N())) {
 		return nil, ctx.Err()
 	}
-	data, err := c.a.GetShard(ctx, id, p.kind, j, (*buf)[:0])
+	data, err := c.a.GetShard(ctx, c.a.Placements()[0], id, p.kind, j, (*buf)[:0])
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -164,7 +164,7 @@ func (c *checker) readShard(ctx context.Context, id pack.ID, p *packState, j int
 	c.mu.Lock()
 	c.report.BytesRead += uint64(len(data))
 	c.mu.Unlock()
-	h, err := c.a.ProveShard(id, p.kind, j, data)
+	h, err := c.a.ProveShard(c.a.Placements()[0], id, p.kind, j, data)
 	if err != nil {
 		if !archive.PayloadGood(err) {
 			p.broken |= 1 << j

@@ -85,6 +85,16 @@ func New(members []remote.Store, labels []string, o Options) *Set {
 	return s
 }
 
+// Select returns a Set of some of the members, in the given order, for an archive whose packs are laid out in several ways.
+// The members are shared: what one Set learns of a member, the other knows.
+func (s *Set) Select(members []int) *Set {
+	view := &Set{o: s.o}
+	for _, i := range members {
+		view.members = append(view.members, s.members[i])
+	}
+	return view
+}
+
 var errNotOpened = fmt.Errorf("not opened: %w", remote.ErrUnavailable)
 
 // Member is one member as it stands.

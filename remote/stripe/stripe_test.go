@@ -102,6 +102,24 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+// TestSelect: a Set of some members, in another order, shares what is known of them.
+func TestSelect(t *testing.T) {
+	t.Parallel()
+	r := newRig(4)
+	view := r.Select([]int{3, 1})
+	must(t, view.Put(t.Context(), "a", []byte("x")))
+	for i, want := range []bool{false, true, false, true} {
+		if _, err := r.mems[i].Stat(t.Context(), "a"); (err == nil) != want {
+			t.Errorf("member %d: %v", i, err)
+		}
+	}
+	r.down(3)
+	must(t, view.Put(t.Context(), "b", nil))
+	if d := r.Degraded(); !slices.Equal(d, []string{"disk3"}) || view.Members()[0].Label != "disk3" {
+		t.Errorf("Degraded of the other Set: %q", d)
+	}
+}
+
 func TestMirrorPut(t *testing.T) {
 	t.Parallel()
 	r := newRig(3)
