@@ -225,6 +225,9 @@ func (j *job) take(a answer) {
 		return
 	}
 	a.f.state, a.f.data = arrived, a.data
+	if src.late {
+		j.member(a.f.shard).lag(classOf(a.f.n)).held()
+	}
 	if a.f.pooled != nil {
 		*a.f.pooled = a.data
 	}

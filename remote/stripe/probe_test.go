@@ -3,6 +3,7 @@ package stripe
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -254,4 +255,36 @@ func TestMemberCounts(t *testing.T) {
 			t.Errorf("the fastest was not asked: %v", err)
 		}
 	})
+}
+
+// TestNoGoroutineStays: in real time and with real stores that fail, none is left once Close has returned.
+func TestNoGoroutineStays(t *testing.T) {
+	before := runtime.NumGoroutine()
+	r := newRigOf(6, Options{Bench: time.Millisecond, BenchMax: 4 * time.Millisecond, Hedge: time.Millisecond, Grace: 20 * time.Millisecond, HedgeShare: 1})
+	o, shards := pack(t, 4, 2, 0)
+	must(t, put(t, r, o, shards))
+	r.down(0)
+	r.faults[1].Set(fault.Rule{Do: fault.Hang})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 30 {
+				if b, err := r.Read(t.Context(), o, i%6, 0, 100, nil, nil); err != nil || string(b) != string(shards[i%6][base:base+100]) {
+					t.Errorf("Read: %v", err)
+				}
+			}
+			if _, err := r.PutShards(t.Context(), o, shards); err != nil {
+				t.Errorf("PutShards: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	must(t, r.Close())
+	for range 100 { // those of contexts that ended, and timers that fire once more
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
 }

@@ -43,7 +43,9 @@ func (s *Set) raced(ctx context.Context, o Object, w Range, avoid []int) ([]byte
 	if timer.Stop() {
 		return b, err
 	}
-	r.end(err == nil)
+	if r.end(err == nil); err == nil && r.stop != nil {
+		m.lag(c).held()
+	}
 	if err == nil || r.data == nil {
 		return b, err
 	}
