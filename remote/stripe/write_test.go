@@ -83,6 +83,24 @@ func TestNeverBeforeK(t *testing.T) {
 	})
 }
 
+// TestCalledIn: benched members that are needed and are back all keep what they get, the slower ones too.
+func TestCalledIn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(6)
+		defer r.Close()
+		o, shards := pack(t, 4, 2, 0)
+		r.down(0, 1)
+		must(t, r.Put(t.Context(), "a", nil))
+		r.faults[0].Set()
+		r.faults[1].Set(fault.Rule{Op: fault.Put, Do: fault.Slow, Delay: time.Second})
+		r.faults[2].Set(fault.Rule{Op: fault.Put, Err: fs.ErrPermission})
+		res, err := r.PutShards(t.Context(), o, shards)
+		if err != nil || res.Count() != 5 || !res.Acked[1] {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
+}
+
 // TestWritesEnd: with nobody acknowledging, the caller's context still ends a write.
 func TestWritesEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {
