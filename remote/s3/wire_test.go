@@ -223,7 +223,7 @@ func TestKeepsAskingLess(t *testing.T) {
 	if burst(100) == 0 {
 		t.Error("the server never throttled")
 	}
-	if limit := s.gate.limit; limit > 8 {
+	if limit := s.gate.limit; limit > 12 {
 		t.Errorf("limit after throttling: %v", limit)
 	}
 	slow.Store(0)
