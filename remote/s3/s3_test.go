@@ -139,8 +139,14 @@ func TestMissing(t *testing.T) {
 	}
 	for name, op := range ops {
 		more[name] = op
-		if err := op(f.open(t)); !errors.Is(err, remote.ErrNotExist) || errors.Is(err, remote.ErrUnavailable) {
-			t.Errorf("%s of a missing object: %v", name, err)
+		s := f.open(t)
+		for range 3 {
+			if err := op(s); !errors.Is(err, remote.ErrNotExist) || errors.Is(err, remote.ErrUnavailable) {
+				t.Errorf("%s of a missing object: %v", name, err)
+			}
+		}
+		if n := len(f.log()); n > 4 { // a second request only for the first Stat
+			t.Errorf("%s of a missing object, three times: %d requests", name, n)
 		}
 	}
 	check := func(what, name string, err error) {
