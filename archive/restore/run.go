@@ -121,7 +121,7 @@ func (r *run) restore(ctx context.Context, root Root) error {
 		r.leave(0)
 		r.meet(target, "")
 		r.batch.ends = append(r.batch.ends, target)
-		err = r.flush(ctx)
+		err = r.flush(ctx, true)
 	}
 	if err != nil {
 		r.abandon()
