@@ -58,7 +58,7 @@ type Archive struct {
 	index    Index
 	synced   syncState
 	sessions sessionCache
-	windows  windowCache
+	tiles    tileCache
 	healed   healCache
 	whole    sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
 }

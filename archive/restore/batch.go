@@ -204,4 +204,3 @@ func (b *batch) mark() {
 		up(nm.dir)
 	}
 }
-

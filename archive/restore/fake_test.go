@@ -45,6 +45,8 @@ func (f *fake) Load(_ context.Context, t chunk.Type, id chunk.ID) ([]byte, error
 	return b, nil
 }
 
+func (f *fake) Ahead(context.Context, []chunk.ID) {}
+
 func (f *fake) Sizes(_ context.Context, t chunk.Type, ids []chunk.ID, sizes []uint32) error {
 	for i, id := range ids {
 		b, ok := f.blobs[id]

@@ -15,6 +15,8 @@ import (
 type Source interface {
 	// Load returns one blob.
 	Load(ctx context.Context, t chunk.Type, id chunk.ID) ([]byte, error)
+	// Ahead tells which trees will be loaded soon. It is a hint.
+	Ahead(ctx context.Context, ids []chunk.ID)
 	// Fetch hands each distinct blob to fn once, in the order of their places, concurrently; plain is valid during the
 	// call only. Lost blobs do not stop it: they make an *archive.FetchError at the end. Any other error is about more
 	// than single blobs and ends the restore.
