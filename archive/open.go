@@ -59,6 +59,7 @@ type Archive struct {
 	synced   syncState
 	sessions sessionCache
 	tiles    tileCache
+	shelves  sync.Pool // of *shelf, for Fetch
 	healed   healCache
 	whole    sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
 }
