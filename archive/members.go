@@ -182,11 +182,8 @@ func agreed(found []foundMember) (*Card, error) {
 	return ref.card, nil
 }
 
-// VerifyCard reads a member's card again and compares it with its MAC and its canonical form.
+// VerifyCard reads a member's card again and compares it with the archive, its canonical form and, if a key is open, its MAC.
 func (a *Archive) VerifyCard(ctx context.Context, member int) error {
-	if a.keys == nil {
-		return ErrNoKey
-	}
 	data, err := remote.ReadAll(ctx, a.set.Members()[member].Store, cardName, maxCard)
 	if err != nil {
 		return err
@@ -195,11 +192,16 @@ func (a *Archive) VerifyCard(ctx context.Context, member int) error {
 	if err != nil {
 		return err
 	}
-	if err := c.verify(a.keys); err != nil {
-		return err
+	if a.keys != nil {
+		if err := c.verify(a.keys); err != nil {
+			return err
+		}
 	}
 	if c.number() != member || c.Archive != a.id.String() {
 		return fmt.Errorf("it is the card of member %d of archive %.8s", c.number(), c.Archive)
+	}
+	if have := a.cards[member]; have != nil && !c.agrees(have) {
+		return errors.New("it disagrees with the other cards about the layout")
 	}
 	if canonical, err := c.encode(); err != nil || !bytes.Equal(canonical, data) {
 		return errors.New("card is not in its canonical form")
