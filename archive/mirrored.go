@@ -158,3 +158,25 @@ func (a *Archive) ReadCopies(ctx context.Context, name string, skip func(member 
 	}
 	return c, nil
 }
+
+// MirroredNames lists the mirrored objects below a prefix, each once, whichever member has a copy: a former one counts, too.
+// unlisted says, by label, which members could not be listed.
+func (a *Archive) MirroredNames(ctx context.Context, prefix string) (names map[string]struct{}, unlisted map[string]error, err error) {
+	names, unlisted = map[string]struct{}{}, map[string]error{}
+	set := a.everyone()
+	errs, err := set.ListEach(ctx, prefix, func(_ int, info remote.Info) error {
+		if Mirrored(info.Name) {
+			names[info.Name] = struct{}{}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list %s: %w", prefix, err)
+	}
+	for i, m := range set.Members() {
+		if errs[i] != nil && m.Store != nil {
+			unlisted[m.Label] = errs[i]
+		}
+	}
+	return names, unlisted, nil
+}
