@@ -163,4 +163,4 @@ func (v *Inventory) Lineup(p Placement) []int {
 }
 
 // everyone is the Set of all members of all layouts.
-func (a *Archive) everyone() *stripe.Set { return a.set }
+func (a *Archive) everyone() *stripe.Set { return a.all }
