@@ -43,24 +43,15 @@ const copyReads = 4
 
 // copiesBelow checks all copies of the objects below a prefix and returns their names.
 func (c *checker) copiesBelow(ctx context.Context, prefix string) (map[string]struct{}, error) {
-	names := map[string]struct{}{}
-	errs, err := c.a.Set().ListEach(ctx, prefix, func(member int, info remote.Info) error {
-		if archive.Mirrored(info.Name) {
-			names[info.Name] = struct{}{}
-		}
-		return nil
-	})
+	names, unlisted, err := c.a.MirroredNames(ctx, prefix)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", prefix, err)
+		return nil, err
+	}
+	for label, err := range unlisted {
+		c.cannotList(prefix, label, err)
 	}
 	members := c.a.Set().Members()
-	unlisted := map[int]bool{}
-	for i, err := range errs {
-		if err != nil && members[i].Store != nil {
-			unlisted[i] = true
-			c.cannotList(prefix, members[i].Label, err)
-		}
-	}
+	skip := func(i int) bool { return unlisted[members[i].Label] != nil }
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(copyReads)
 	var mu sync.Mutex
@@ -69,7 +60,7 @@ func (c *checker) copiesBelow(ctx context.Context, prefix string) (map[string]st
 			break
 		}
 		group.Go(func() error {
-			gone, err := c.copiesOf(groupCtx, name, func(i int) bool { return unlisted[i] })
+			gone, err := c.copiesOf(groupCtx, name, skip)
 			if gone {
 				mu.Lock()
 				defer mu.Unlock()

@@ -26,7 +26,7 @@ func Shards(ctx context.Context, a *archive.Archive, o Options) (*Report, error)
 func (c *checker) scrub(ctx context.Context) error {
 	total := uint64(c.inv.Bytes())
 	read := func(name archive.PackName) bool {
-		return name.Index || c.o.Subset.has(name.ID, total) || !c.inv.Even(name)
+		return name.Index || c.o.Subset.Has(name.ID, total) || !c.inv.Even(name)
 	}
 	c.o.Progress.TotalPacks.Store(uint64(c.inv.Len()))
 	for name := range c.inv.Packs() {

@@ -21,7 +21,7 @@ import (
 func (c *checker) data(ctx context.Context) error {
 	chosen := func(yield func(archive.PackName) bool) {
 		for name, p := range c.packs {
-			read := name.Index || c.o.ReadData && c.o.Subset.has(name.ID, c.total)
+			read := name.Index || c.o.ReadData && c.o.Subset.Has(name.ID, c.total)
 			if read && p.layout != nil && c.gone[name] == nil && !yield(name) {
 				return
 			}
@@ -102,6 +102,7 @@ func (c *checker) readShard(ctx context.Context, name archive.PackName, p *packS
 	if err != nil {
 		if archive.Gone(err) {
 			p.broken |= 1 << j
+			c.a.Suspect(name.ID, name.Kind(), j)
 		}
 		if errors.Is(err, remote.ErrNotExist) {
 			p.absent |= 1 << j
@@ -116,6 +117,7 @@ func (c *checker) readShard(ctx context.Context, name archive.PackName, p *packS
 		p.kind = h.Kind
 	}
 	if err != nil {
+		c.a.Suspect(name.ID, name.Kind(), j) // `repair --missing` then need not read everything to find it again
 		if !archive.PayloadGood(err) {
 			p.broken |= 1 << j
 		}

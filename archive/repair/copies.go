@@ -23,8 +23,8 @@ func (r *run) copies(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for member, err := range unlisted {
-			r.found(Finding{Object: prefix, Member: member, Problem: "it cannot be listed", Outcome: Left, Err: err})
+		for label := range unlisted {
+			r.away(label)
 		}
 		group, groupCtx := errgroup.WithContext(ctx)
 		group.SetLimit(copyReads)

@@ -105,7 +105,7 @@ type Report struct {
 	Reopen bool
 
 	Packs, Segments int // data and tree packs, and index packs, that were looked at
-	Read            int // of all those: read whole
+	Read            int // of all those: all of their shards
 	// Before and After count the packs that lacked so many shards: Before[0] were whole. What lies on members that are away
 	// is lacking. After comes from reading again what was written.
 	Before, After []int
@@ -118,14 +118,15 @@ type Report struct {
 	// Lacking counts, by member, the shards that are not good after all: the packs with such are degraded.
 	Lacking  map[string]int
 	Degraded int // packs that lack shards and can be read
-	// Lost are packs that an index segment names, or of which nobody could say without a key whether one does (Unsure). At
-	// most maxLosses are listed.
-	Lost       []Loss
-	LostCount  int
-	Unsure     bool // the archive was opened without a key
-	Unfinished int  // packs with too few shards that nothing names: left by interrupted uploads
-	Undecided  int  // packs of which too many members are away to say anything
-	Unwritten  int  // shards, copies and cards that could have been made and not be stored, or have no good source
+	// Lost are packs that an index segment names. At most maxLosses are listed.
+	Lost      []Loss
+	LostCount int
+	// Unsure means that some of them may be unfinished uploads: without a key, or with a segment that cannot be read, nobody
+	// knows what is named.
+	Unsure     bool
+	Unfinished int // packs with too few shards that nothing names: left by interrupted uploads
+	Undecided  int // packs of which too many members are away to say anything
+	Unwritten  int // shards, copies and cards that could have been made and not be stored, or have no good source
 	Away       []string
 }
 

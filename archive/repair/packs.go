@@ -16,39 +16,51 @@ import (
 // atOnce is how many packs are repaired at once: one is read while the other is hashed, rebuilt and written.
 const atOnce = 2
 
-// packs looks at all packs that any member lists: index packs first, because they are few and every reader needs them.
-func (r *run) packs(ctx context.Context) error {
+// survey lists what all members hold.
+func (r *run) survey(ctx context.Context) error {
 	inv, err := r.a.Inventory(ctx)
 	if err != nil {
 		return err
 	}
-	r.inv, r.lineups = inv, map[int][]int{}
-	for i, p := range r.a.Placements() {
-		r.lineups[i] = inv.Lineup(p)
+	r.inv = inv
+	for _, p := range r.a.Placements() {
+		r.layouts = append(r.layouts, layout{p, inv.Lineup(p)})
 	}
 	for i, m := range inv.Members() {
-		if err := inv.Unlisted(i); err != nil && m.Store != nil {
-			r.found(Finding{Object: "binaries/", Member: m.Label, Problem: "it cannot be listed", Outcome: Left, Err: err})
+		if inv.Unlisted(i) != nil && m.Store != nil {
+			r.away(m.Label)
 		}
 	}
 	for s := range r.a.Suspects() {
 		r.suspects[archive.NameOf(s.Pack, s.Kind)] = true
 	}
-	r.o.Progress.TotalPacks.Store(uint64(inv.Len()))
-	if !r.o.Missing {
-		r.o.Progress.TotalBytes.Store(uint64(inv.Bytes()))
+	for name := range inv.Packs() {
+		if r.chosen(name) {
+			r.o.Progress.TotalPacks.Add(1)
+			if !r.o.Missing {
+				r.o.Progress.TotalBytes.Add(uint64(inv.PackBytes(name)))
+			}
+		}
 	}
+	return nil
+}
+
+func (r *run) chosen(name archive.PackName) bool {
+	return r.o.Choose == nil || r.o.Choose(name.ID, uint64(r.inv.Bytes()))
+}
+
+// packs looks at all packs that any member lists: index packs first, because they are few and every reader needs them.
+func (r *run) packs(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for _, index := range []bool{true, false} {
-		for name := range inv.Packs() {
-			if name.Index != index || r.o.Choose != nil && !r.o.Choose(name.ID, uint64(inv.Bytes())) {
-				continue
-			}
+		for name := range r.inv.Packs() {
 			if groupCtx.Err() != nil {
 				break
 			}
-			group.Go(func() error { return r.pack(groupCtx, name) })
+			if name.Index == index && r.chosen(name) {
+				group.Go(func() error { return r.pack(groupCtx, name) })
+			}
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -60,31 +72,20 @@ func (r *run) packs(ctx context.Context) error {
 // pack repairs one pack, if it needs it.
 func (r *run) pack(ctx context.Context, name archive.PackName) error {
 	defer r.o.Progress.Packs.Add(1)
-	r.count(func(p *Report) {
-		if name.Index {
-			p.Segments++
-		} else {
-			p.Packs++
-		}
-	})
 	at, err := r.a.PlacementOf(ctx, name.ID, name.Kind())
 	if err != nil {
 		return r.unplaced(ctx, name, err)
 	}
-	if r.o.Missing && !r.suspects[name] && r.inv.Even(name) {
-		if lacking, missing := r.listed(name, at); missing == 0 {
-			r.tally(at, lacking, lacking)
-			return nil
-		}
+	if r.o.Missing && !r.suspects[name] && r.inv.Even(name) && r.listedWhole(name, at) {
+		return nil
 	}
-	repaired, err := r.a.RepairPack(ctx, at, name.ID, name.Kind(), archive.RepairOptions{DryRun: r.o.DryRun})
+	p, err := r.a.RepairPack(ctx, at, name.ID, name.Kind(), archive.RepairOptions{DryRun: r.o.DryRun})
 	if err != nil {
 		return err
 	}
-	if vanished(repaired) && r.inv.Has(name) {
-		return nil // it was removed since it was listed
+	if !vanished(p) {
+		r.tell(name, at, p)
 	}
-	r.tell(name, at, repaired)
 	return nil
 }
 
@@ -93,37 +94,57 @@ func (r *run) unplaced(ctx context.Context, name archive.PackName, err error) er
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	f := Finding{Object: name.String(), Problem: "its layout cannot be told", Outcome: Left, Err: err}
+	r.looked(name)
 	var few *stripe.TooFewError
 	if errors.As(err, &few) {
 		r.count(func(p *Report) { p.Undecided++ })
-	} else {
-		r.setShort(name, Loss{Pack: name, Kind: name.Kind(), Need: r.a.Geometry().K})
+		r.found(Finding{Object: name.String(), Problem: "its layout cannot be told", Outcome: Left, Err: err})
+		return nil
 	}
-	r.found(f)
+	at := r.a.Placements()[0]
+	r.setShort(name, short{Loss{Pack: name, Kind: name.Kind(), Need: at.Geometry.K}, at, 0, 0})
 	return nil
 }
 
-// listed counts, by the listings, the shards that a pack lacks, and those of them whose members are there.
-func (r *run) listed(name archive.PackName, at archive.Placement) (lacking, missing int) {
-	for i, p := range r.a.Placements() {
-		if p.Geometry != at.Geometry {
+func (r *run) looked(name archive.PackName) {
+	r.count(func(p *Report) {
+		if name.Index {
+			p.Segments++
+		} else {
+			p.Packs++
+		}
+	})
+}
+
+// listedWhole says whether all members of a pack that are there list a shard of it. If so, it is counted: what lies on others is
+// lacking.
+func (r *run) listedWhole(name archive.PackName, at archive.Placement) bool {
+	var lacking []string
+	for _, l := range r.layouts {
+		if l.Geometry != at.Geometry {
 			continue
 		}
-		for _, member := range r.lineups[i] {
+		for _, member := range l.lineup {
 			if _, ok := r.inv.Size(name, member); ok {
 				continue
 			}
-			lacking++
 			if r.inv.Unlisted(member) == nil {
-				missing++
+				return false
 			}
+			lacking = append(lacking, r.inv.Members()[member].Label)
 		}
 	}
-	return lacking, missing
+	g := at.Geometry
+	if len(lacking) > g.M {
+		return false
+	}
+	r.looked(name)
+	r.tally(at, g.N()-len(lacking), g.N()-len(lacking))
+	r.lacks(lacking...)
+	return true
 }
 
-// vanished says whether all shards are missing.
+// vanished says whether no shard is there any more: the pack was removed since it was listed.
 func vanished(p *archive.PackRepair) bool {
 	for i := range p.Shards {
 		if s := p.Shards[i].Before; s != archive.ShardMissing && s != archive.ShardAway {
@@ -136,34 +157,74 @@ func vanished(p *archive.PackRepair) bool {
 // tell records what became of one pack.
 func (r *run) tell(name archive.PackName, at archive.Placement, p *archive.PackRepair) {
 	before, after := p.Good()
-	n, k := at.Geometry.N(), at.Geometry.K
-	planned := 0
-	away := 0
+	k, n := at.Geometry.K, at.Geometry.N()
+	r.looked(name)
+	r.measure(p)
+	can := rebuildable(p, k)
 	for i := range p.Shards {
-		s := &p.Shards[i]
-		f := Finding{Object: name.String(), Member: s.Member, Problem: fmt.Sprintf("shard %d of a %s pack is %s", s.Shard, p.Kind, s.Before)}
-		if s.Err != nil {
-			f.Problem = fmt.Sprintf("shard %d of a %s pack: %v", s.Shard, p.Kind, s.Err)
-		}
-		switch {
-		case s.Before == archive.ShardGood:
-			continue
-		case s.Before == archive.ShardAway:
-			away++
-			continue
-		case s.After == archive.ShardGood:
-			f.Outcome = Healed
-		case p.Lost == nil && r.o.DryRun && before+away >= k && before > 0:
-			f.Outcome = Planned
-			planned++
-		default:
-			f.Outcome, f.Err = Left, s.WriteErr
-		}
-		r.found(f)
+		r.tellShard(name, p, &p.Shards[i], can)
 	}
+	if p.Lost != nil {
+		good := before
+		var damage *archive.PackDamage
+		if errors.As(p.Lost, &damage) {
+			good = damage.Good
+		}
+		r.setShort(name, short{Loss{Pack: name, Kind: p.Kind, Good: good, Need: k}, at, before, after})
+		return
+	}
+	if !can {
+		r.count(func(rep *Report) { rep.Undecided++ })
+		r.found(Finding{Object: name.String(), Problem: fmt.Sprintf("%d of its %d shards are good, %d are needed, and too many members are away", before, n, k), Outcome: Left})
+	}
+	r.tally(at, before, after)
+	for i := range p.Shards {
+		if p.Shards[i].After != archive.ShardGood {
+			r.lacks(p.Shards[i].Member)
+		}
+	}
+}
+
+// rebuildable says whether the shards of a pack could be made.
+func rebuildable(p *archive.PackRepair, k int) bool {
+	if p.Lost != nil || p.Salvaged {
+		return p.Lost == nil
+	}
+	good := 0
+	for i := range p.Shards {
+		if s := &p.Shards[i]; s.Before == archive.ShardGood || s.Before == archive.ShardBad && archive.PayloadGood(s.Err) {
+			good++
+		}
+	}
+	return good >= k
+}
+
+// tellShard records what became of one shard. The missing ones of a pack that cannot be made are one finding, in losses.
+func (r *run) tellShard(name archive.PackName, p *archive.PackRepair, s *archive.ShardRepair, can bool) {
+	f := Finding{Object: name.String(), Member: s.Member, Problem: fmt.Sprintf("shard %d of a %s pack is %s", s.Shard, p.Kind, s.Before)}
+	if s.Before == archive.ShardBad && s.Err != nil {
+		f.Problem = fmt.Sprintf("shard %d of a %s pack: %v", s.Shard, p.Kind, s.Err)
+	}
+	switch {
+	case s.Before == archive.ShardGood, s.Before == archive.ShardAway, !can && s.Before == archive.ShardMissing:
+		return
+	case s.After == archive.ShardGood:
+		f.Outcome = Healed
+	case can && r.o.DryRun:
+		f.Outcome = Planned
+	default:
+		f.Outcome, f.Err = Left, s.WriteErr
+	}
+	if f.Outcome != Left {
+		r.count(func(rep *Report) { rep.Shards++ })
+	}
+	r.found(f)
+}
+
+// measure counts bytes.
+func (r *run) measure(p *archive.PackRepair) {
 	r.count(func(rep *Report) {
 		rep.Read++
-		rep.Shards += p.Healed() + planned
 		for i := range p.Shards {
 			s := &p.Shards[i]
 			if s.Before == archive.ShardGood || s.Before == archive.ShardBad {
@@ -174,48 +235,42 @@ func (r *run) tell(name archive.PackName, at archive.Placement, p *archive.PackR
 				rep.BytesWritten += uint64(p.Size)
 				rep.BytesRead += uint64(p.Size)
 			}
-			if s.After != archive.ShardGood {
-				rep.Lacking[s.Member]++
-			}
 		}
 	})
-	switch {
-	case p.Lost != nil:
-		good := before
-		var damage *archive.PackDamage
-		if errors.As(p.Lost, &damage) {
-			good = damage.Good
-		}
-		r.setShort(name, Loss{Pack: name, Kind: p.Kind, Good: good, Need: k})
-	case after < k && !r.o.DryRun, before+away < n && before < k && away > 0:
-		r.count(func(rep *Report) { rep.Undecided++ })
-		r.found(Finding{Object: name.String(), Problem: fmt.Sprintf("%d of its %d shards are good, %d are needed, and the members of %d are away", before, n, k, away), Outcome: Left})
-	}
-	r.tally(at, n-before, n-after)
 }
 
 // tally counts a pack by the shards that it lacked and lacks.
 func (r *run) tally(at archive.Placement, before, after int) {
+	n := at.Geometry.N()
 	r.count(func(p *Report) {
-		for _, c := range []struct {
-			list *[]int
-			lack int
-		}{{&p.Before, before}, {&p.After, after}} {
-			for len(*c.list) <= c.lack {
-				*c.list = append(*c.list, 0)
-			}
-			(*c.list)[c.lack]++
-		}
-		if after > 0 && after <= at.Geometry.M {
+		p.Before = increment(p.Before, n-before)
+		p.After = increment(p.After, n-after)
+		if after < n && after >= at.Geometry.K {
 			p.Degraded++
 		}
 	})
 }
 
-func (r *run) setShort(name archive.PackName, l Loss) {
+func increment(list []int, i int) []int {
+	for len(list) <= i {
+		list = append(list, 0)
+	}
+	list[i]++
+	return list
+}
+
+func (r *run) lacks(members ...string) {
+	r.count(func(p *Report) {
+		for _, m := range members {
+			p.Lacking[m]++
+		}
+	})
+}
+
+func (r *run) setShort(name archive.PackName, s short) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.short[name] = l
+	r.short[name] = s
 }
 
 // losses tells the packs that are lost from those whose upload was interrupted: a segment names the former.
@@ -223,33 +278,40 @@ func (r *run) losses(ctx context.Context) error {
 	if len(r.short) == 0 {
 		return nil
 	}
-	named := map[archive.PackName]bool{}
-	unsure := r.a.Keys() == nil
-	if !unsure {
-		err := r.a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {
-			if err != nil && !archive.Unfinished(err) {
-				named[archive.NameOf(id, chunk.Index)] = true
-				unsure = true // nobody knows what it names
-			}
-			for i := range columns {
-				named[archive.NameOf(columns[i].Pack, columns[i].Kind)] = true
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	named, sure, err := r.named(ctx)
+	if err != nil {
+		return err
 	}
-	r.report.Unsure = unsure
-	for name, l := range r.short {
-		if !named[name] && !unsure {
+	r.report.Unsure = !sure
+	for name, s := range r.short {
+		if !named[name] && sure {
 			r.report.Unfinished++
 			continue
 		}
+		r.tally(s.at, s.before, s.after)
 		if r.report.LostCount++; len(r.report.Lost) < maxLosses {
-			r.report.Lost = append(r.report.Lost, l)
+			r.report.Lost = append(r.report.Lost, s.Loss)
 		}
-		r.found(Finding{Object: name.String(), Problem: fmt.Sprintf("%d of the %d shards that a %s pack needs are good", l.Good, l.Need, l.Kind), Outcome: Left})
+		r.found(Finding{Object: name.String(), Problem: fmt.Sprintf("%d of the %d shards that a %s pack needs are good", s.Good, s.Need, s.Kind), Outcome: Left})
 	}
 	return nil
+}
+
+// named says which packs index segments name. It is not sure without a key, nor when a segment cannot be read.
+func (r *run) named(ctx context.Context) (named map[archive.PackName]bool, sure bool, err error) {
+	if r.a.Keys() == nil {
+		return nil, false, nil
+	}
+	named, sure = map[archive.PackName]bool{}, true
+	err = r.a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {
+		if err != nil && !archive.Unfinished(err) {
+			named[archive.NameOf(id, chunk.Index)] = true
+			sure = false
+		}
+		for i := range columns {
+			named[archive.NameOf(columns[i].Pack, columns[i].Kind)] = true
+		}
+		return nil
+	})
+	return named, sure, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"cairn/archive"
@@ -19,9 +20,22 @@ type run struct {
 	report Report
 
 	inv      *archive.Inventory
-	lineups  map[int][]int // by the number of the placement: the inventory's numbers of its members
+	layouts  []layout
 	suspects map[archive.PackName]bool
-	short    map[archive.PackName]Loss // packs with fewer than k good shards
+	short    map[archive.PackName]short
+}
+
+// layout is a placement with the inventory's numbers of its members.
+type layout struct {
+	archive.Placement
+	lineup []int
+}
+
+// short is a pack with too few good shards: lost, or left by an interrupted upload.
+type short struct {
+	Loss
+	at            archive.Placement
+	before, after int // good shards
 }
 
 // Run repairs. The report is as far as it came, also with an error; a *stripe.TooFewError means that fewer members are there
@@ -30,13 +44,13 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
-	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]Loss{}}
+	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]short{}}
 	r.report.Lacking = map[string]int{}
 	r.report.Unsure = a.Keys() == nil
 	if err := r.enough(); err != nil {
 		return &r.report, err
 	}
-	for _, step := range []func(context.Context) error{r.cards, r.copies, r.packs, r.losses} {
+	for _, step := range []func(context.Context) error{r.cards, r.copies, r.survey, r.packs, r.losses} {
 		if err := step(ctx); err != nil {
 			return &r.report, err
 		}
@@ -59,7 +73,7 @@ func (r *run) enough() error {
 			few.Have++
 			continue
 		}
-		r.report.Away = append(r.report.Away, m.Label)
+		r.away(m.Label)
 		few.Missing = append(few.Missing, m.Label)
 		few.Causes = append(few.Causes, fmt.Errorf("%s: %w", m.Label, m.Err))
 	}
@@ -67,6 +81,13 @@ func (r *run) enough() error {
 		return few
 	}
 	return nil
+}
+
+// away notes a member of whose shards and copies nothing is known.
+func (r *run) away(label string) {
+	if !slices.Contains(r.report.Away, label) {
+		r.report.Away = append(r.report.Away, label)
+	}
 }
 
 // found records a finding.
