@@ -148,7 +148,7 @@ func (c *checker) shardDamage(name archive.PackName, p *packState, j int, err er
 	d := Damage{Object: name.String(), Member: p.layout.MemberOf(name.ID, j), missing: errors.Is(err, errMissing)}
 	var corrupt *pack.CorruptError
 	if errors.As(err, &corrupt) {
-		d.Blocks = corrupt.Blocks
+		d.Blocks, err = corrupt.Blocks, errors.New(corrupt.Brief())
 	}
 	d.Problem = fmt.Sprintf("shard %d of a %s: %v%s", j, of, err, ranges(d.Blocks))
 	return d

@@ -17,11 +17,11 @@ import (
 	"cairn/remote"
 )
 
-// data reads shards whole: those of index packs always, the others with ReadData.
+// data reads shards whole: those of index packs always, the others with ReadData or when they are asked for.
 func (c *checker) data(ctx context.Context) error {
 	chosen := func(yield func(archive.PackName) bool) {
 		for name, p := range c.packs {
-			read := name.Index || c.o.ReadData && c.o.Subset.Has(name.ID, c.total)
+			read := name.Index || c.o.Packs[name] || c.o.ReadData && c.o.Subset.Has(name.ID, c.total)
 			if read && p.layout != nil && c.gone[name] == nil && !yield(name) {
 				return
 			}

@@ -203,7 +203,11 @@ func rebuildable(p *archive.PackRepair, k int) bool {
 func (r *run) tellShard(name archive.PackName, p *archive.PackRepair, s *archive.ShardRepair, can bool) {
 	f := Finding{Object: name.String(), Member: s.Member, Problem: fmt.Sprintf("shard %d of a %s pack is %s", s.Shard, p.Kind, s.Before)}
 	if s.Before == archive.ShardBad && s.Err != nil {
-		f.Problem = fmt.Sprintf("shard %d of a %s pack: %v", s.Shard, p.Kind, s.Err)
+		text := s.Err.Error()
+		if corrupt := (*pack.CorruptError)(nil); errors.As(s.Err, &corrupt) {
+			text = corrupt.Brief()
+		}
+		f.Problem = fmt.Sprintf("shard %d of a %s pack: %s", s.Shard, p.Kind, text)
 	}
 	switch {
 	case s.Before == archive.ShardGood, s.Before == archive.ShardAway, !can && s.Before == archive.ShardMissing:
