@@ -39,7 +39,7 @@ type Options struct {
 	ReadData bool   // of Run; Shards always reads
 	Subset   Subset // of the packs that are read; zero: all
 	// Packs are read by Run also without ReadData: a repair knows which ones are bad, and wants to know what that costs.
-	Packs map[archive.PackName]bool
+	Packs    map[archive.PackName]bool
 	Progress *Progress
 	// Found is called for each damage as it is found, one at a time. May be nil.
 	Found func(Damage)

@@ -13,8 +13,12 @@ import (
 	"cairn/remote/stripe"
 )
 
-// atOnce is how many packs are repaired at once: one is read while the other is hashed, rebuilt and written.
-const atOnce = 2
+// atOnce packs are repaired at once, as long as their shards take no more than budget bytes together: two with 4+2 (6 × 8 MiB),
+// where one is read while the other is hashed, one with 10+4 (14 × 7.5 MiB), four of small ones, which wait for the members.
+const (
+	atOnce = 4
+	budget = 112 << 20
+)
 
 // survey lists what all members hold.
 func (r *run) survey(ctx context.Context) error {
@@ -79,7 +83,12 @@ func (r *run) pack(ctx context.Context, name archive.PackName) error {
 	if r.o.Missing && !r.suspects[name] && r.inv.Even(name) && r.listedWhole(name, at) {
 		return nil
 	}
+	weight := r.weight(name, at)
+	if err := r.memory.Acquire(ctx, weight); err != nil {
+		return err
+	}
 	p, err := r.a.RepairPack(ctx, at, name.ID, name.Kind(), archive.RepairOptions{DryRun: r.o.DryRun})
+	r.memory.Release(weight)
 	if err != nil {
 		return err
 	}
@@ -87,6 +96,16 @@ func (r *run) pack(ctx context.Context, name archive.PackName) error {
 		r.tell(name, at, p)
 	}
 	return nil
+}
+
+// weight is what the shards of a pack take, or all of the budget.
+func (r *run) weight(name archive.PackName, at archive.Placement) int64 {
+	longest := int64(0)
+	for i := range r.inv.Members() {
+		size, _ := r.inv.Size(name, i)
+		longest = max(longest, size)
+	}
+	return min(budget, longest*int64(at.Geometry.N()))
 }
 
 // unplaced is a pack none of whose shards has a header.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"cairn/archive"
 	"cairn/remote/stripe"
 )
@@ -23,6 +25,7 @@ type run struct {
 	layouts  []layout
 	suspects map[archive.PackName]bool
 	short    map[archive.PackName]short
+	memory   *semaphore.Weighted
 }
 
 // layout is a placement with the inventory's numbers of its members.
@@ -41,12 +44,7 @@ type short struct {
 // Run repairs. The report is as far as it came, also with an error; a *stripe.TooFewError means that fewer members are there
 // than the current layout needs.
 func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
-	if o.Progress == nil {
-		o.Progress = &Progress{}
-	}
-	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]short{}}
-	r.report.Lacking = map[string]int{}
-	r.report.Unsure = a.Keys() == nil
+	r := newRun(a, o)
 	if err := r.enough(); err != nil {
 		return &r.report, err
 	}
@@ -62,6 +60,16 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 		}
 	}
 	return &r.report, nil
+}
+
+func newRun(a *archive.Archive, o Options) *run {
+	if o.Progress == nil {
+		o.Progress = &Progress{}
+	}
+	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]short{}, memory: semaphore.NewWeighted(budget)}
+	r.report.Lacking = map[string]int{}
+	r.report.Unsure = a.Keys() == nil
+	return r
 }
 
 // enough notes the members that are away, and fails at once if too few are left to repair anything.

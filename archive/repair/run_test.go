@@ -342,7 +342,7 @@ func TestRemovedMeanwhile(t *testing.T) {
 	name := "snapshots/" + b.last.String()
 	b.put(0, name, nil)
 	a := b.bare()
-	r := &run{a: a, o: Options{Progress: &Progress{}}}
+	r := newRun(a, Options{})
 	c, err := a.ReadCopies(t.Context(), name, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -468,7 +468,7 @@ func TestVanished(t *testing.T) {
 	name := b.objects(0, "binaries/")[0]
 	id, _, _ := pack.ParseName(name)
 	a := b.open()
-	r := &run{a: a, o: Options{Progress: &Progress{}}, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]short{}}
+	r := newRun(a, Options{})
 	if err := r.survey(t.Context()); err != nil {
 		t.Fatal(err)
 	}
