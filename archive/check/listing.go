@@ -27,7 +27,7 @@ func (c *checker) inventory(ctx context.Context) error {
 		}
 	}
 	for _, p := range c.a.Placements() {
-		c.layouts = append(c.layouts, layout{p, inv.Lineup(p)})
+		c.layouts = append(c.layouts, layout{p, c.a.Lineup(p)})
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (r *run) survey(ctx context.Context) error {
 	}
 	r.inv = inv
 	for _, p := range r.a.Placements() {
-		r.layouts = append(r.layouts, layout{p, inv.Lineup(p)})
+		r.layouts = append(r.layouts, layout{p, r.a.Lineup(p)})
 	}
 	for i, m := range inv.Members() {
 		if inv.Unlisted(i) != nil && m.Store != nil {

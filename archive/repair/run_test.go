@@ -364,6 +364,20 @@ func TestRemovedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestRemovedKey: a key slot on few members was rather removed while they were away, and does not come back by itself.
+func TestRemovedKey(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 4, 2)
+	b.backup(1, 4000)
+	name := b.objects(0, "keys/")[0]
+	for i := range 4 {
+		b.put(i, name, nil)
+	}
+	if r, found := b.repair(b.bare(), Options{}); r.Copies > 0 || !slices.Equal(found[Left], []string{" " + name}) || !r.Whole() {
+		t.Errorf("%v, %+v", found, r)
+	}
+}
+
 // TestTwoAtOnce: two repairs, with a backup beside them, do no harm.
 func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
