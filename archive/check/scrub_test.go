@@ -76,7 +76,7 @@ func TestScrubFindsAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	for seed := range uint64(15) {
-		injuries, err := damage.Hurt(t.Context(), rand.New(rand.NewPCG(seed, 1)), b.all(), 2, "binaries/", "index/", "keys/", "snapshots/")
+		injuries, err := whole.Hurt(t.Context(), rand.New(rand.NewPCG(seed, 1)), b.all(), 2, "binaries/", "index/", "keys/", "snapshots/")
 		if err != nil {
 			t.Fatal(err)
 		}
