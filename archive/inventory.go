@@ -101,6 +101,9 @@ func (v *Inventory) Unlisted(member int) error {
 // Packs yields the packs that any member holds something of, in no particular order.
 func (v *Inventory) Packs() iter.Seq[PackName] { return maps.Keys(v.packs) }
 
+// Has says whether any member holds something of a pack.
+func (v *Inventory) Has(n PackName) bool { _, ok := v.packs[n]; return ok }
+
 // Len is the number of packs, Bytes the length of all their shards.
 func (v *Inventory) Len() int     { return len(v.packs) }
 func (v *Inventory) Bytes() int64 { return v.bytes }

@@ -21,7 +21,7 @@
 // written, except to the local index, which Run makes anew from what the members hold. Others may back up, repair and change
 // the layout meanwhile: what is missing in a listing is asked for again, and a pack that was replaced is not a loss.
 //
-// Memory: about 200 bytes for each pack and 60 for each distinct directory, and cores + 1 shards (8 MiB with 4+2, at most
+// Memory: about 250 bytes for each pack (130 in a scrub) and 60 for each distinct directory, and cores + 1 shards (8 MiB with 4+2, at most
 // 32) while data is read.
 package check
 

@@ -24,7 +24,8 @@ type run struct {
 	inv      *archive.Inventory
 	layouts  []layout
 	suspects map[archive.PackName]bool
-	short    map[archive.PackName]short
+	short    map[archive.PackName]bool // packs with too few good shards: lost, or left by an interrupted upload
+	last     bool                      // losses: what is short now is lost
 	memory   *semaphore.Weighted
 }
 
@@ -32,13 +33,6 @@ type run struct {
 type layout struct {
 	archive.Placement
 	lineup []int
-}
-
-// short is a pack with too few good shards: lost, or left by an interrupted upload.
-type short struct {
-	Loss
-	at            archive.Placement
-	before, after int // good shards
 }
 
 // Run repairs. The report is as far as it came, also with an error; a *stripe.TooFewError means that fewer members are there
@@ -66,9 +60,8 @@ func newRun(a *archive.Archive, o Options) *run {
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
-	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]short{}, memory: semaphore.NewWeighted(budget)}
+	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]bool{}, memory: semaphore.NewWeighted(budget)}
 	r.report.Lacking = map[string]int{}
-	r.report.Unsure = a.Keys() == nil
 	return r
 }
 

@@ -187,6 +187,46 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestAllGone: a pack of which no member lists anything is lost all the same, when an index segment names it.
+func TestAllGone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 1)
+	b.backup(2, 4000)
+	name := b.objects(0, "binaries/")[0]
+	for i := range b.mem {
+		b.put(i, name, nil)
+	}
+	for _, missing := range []bool{false, true} {
+		if r, _ := b.repair(b.open(), Options{Missing: missing}); r.LostCount != 1 || r.Lost[0].Pack.String() != name || r.Whole() {
+			t.Errorf("missing %v: %+v", missing, r)
+		}
+	}
+}
+
+// TestOnItsWay: a pack of which the first reading finds too few shards, and that is whole when the index names it, is not lost.
+func TestOnItsWay(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 1)
+	b.backup(2, 4000)
+	name := b.objects(0, "binaries/")[0]
+	id, _, _ := pack.ParseName(name)
+	data := [][]byte{b.read(0, name), b.read(1, name)}
+	b.put(0, name, nil)
+	b.put(1, name, nil)
+	r := newRun(b.open(), Options{})
+	if err := r.survey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.pack(t.Context(), archive.NameOf(id, chunk.Data)); err != nil || len(r.short) != 1 || r.report.Packs > 0 {
+		t.Fatalf("%+v, %v", r.report, err)
+	}
+	b.put(0, name, data[0])
+	b.put(1, name, data[1])
+	if err := r.losses(t.Context()); err != nil || r.report.LostCount > 0 || r.report.Packs != 1 || !r.report.Whole() {
+		t.Errorf("%+v, %v", r.report, err)
+	}
+}
+
 // TestUnfinished: what no segment names and has too few shards is left alone.
 func TestUnfinished(t *testing.T) {
 	t.Parallel()
