@@ -39,7 +39,7 @@ func (w *Writer) resumeOne(ctx context.Context, name string) error {
 	var stored []pack.Column
 	packs := map[pack.ID]bool{}
 	for _, c := range readJournal(f) {
-		if known, err := w.knows(ctx, c); err != nil {
+		if known, err := w.a.knowsAll(ctx, &c); err != nil {
 			return err
 		} else if known {
 			continue // the session died between publishing and noting that
@@ -68,13 +68,13 @@ func (w *Writer) resumeOne(ctx context.Context, name string) error {
 	return nil
 }
 
-// knows says whether the index has all blobs of a column.
-func (w *Writer) knows(ctx context.Context, c pack.Column) (bool, error) {
+// knowsAll says whether the index has all blobs of a column.
+func (a *Archive) knowsAll(ctx context.Context, c *pack.Column) (bool, error) {
 	ids, has := make([]chunk.ID, len(c.Entries)), make([]bool, len(c.Entries))
 	for i, e := range c.Entries {
 		ids[i] = e.ID
 	}
-	if err := w.a.Has(ctx, c.Kind, ids, has); err != nil {
+	if err := a.Has(ctx, c.Kind, ids, has); err != nil {
 		return false, err
 	}
 	for _, ok := range has {

@@ -219,27 +219,13 @@ func (a *Archive) ReadSegment(ctx context.Context, id pack.ID) ([]pack.Column, e
 	if err != nil {
 		return nil, err
 	}
-	if err := shards.Header.VerifySignature(a.keys); err != nil {
-		return nil, err
-	}
-	session := a.keys.IndexSession(shards.Header.Session.ID)
 	var all []pack.Column
 	for c := range shards.Header.Geometry.K {
-		column, err := shards.Directory(a.keys, c)
+		columns, err := a.segmentColumns(shards.Header, c, shards.Payload(c))
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range column.Entries {
-			plain, err := session.Open(nil, column.Blob(e), shards.Payload(c)[e.Offset:e.Offset+e.Stored])
-			if err != nil {
-				return nil, err
-			}
-			columns, err := pack.DecodeSegment(plain)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, columns...)
-		}
+		all = append(all, columns...)
 	}
 	return all, nil
 }
