@@ -57,24 +57,27 @@ func (f *finder) refer(id chunk.ID, plain []byte) error {
 			f.lost(id)
 			return nil
 		}
-		f.table.mark(id, list)
-		f.markAll(ids) // of chunks or of trees: who knows only the list cannot tell, and only trees are in the table
+		f.table.mark(id, list_)
+		f.markAll(ids) // of chunks or of trees: only trees are in the table
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range nodes {
 		if n := &nodes[i]; n.Type == snapshot.Dir || n.Depth > 0 {
-			f.markAll(n.Content)
+			f.dangling = !f.markAll(n.Content) || f.dangling
 		}
 	}
 	return nil
 }
 
-func (f *finder) markAll(ids []chunk.ID) {
+// markAll notes that something leads to these trees, and says whether the index knows all of them.
+func (f *finder) markAll(ids []chunk.ID) bool {
+	all := true
 	for _, id := range ids {
-		f.table.mark(id, referenced)
+		all = f.table.mark(id, referenced) && all
 	}
+	return all
 }
 
 // finder is one call of Snapshots.
@@ -84,7 +87,9 @@ type finder struct {
 	table  *table
 	shards *listing
 	report *Report
+	scratch
 
-	mu   sync.Mutex          // of table and report while trees are read
-	tops map[string]struct{} // names that are known to stand in "/"
+	mu       sync.Mutex          // of table, report and dangling while trees are read
+	dangling bool                // something leads to a tree that the index does not know
+	tops     map[string]struct{} // names that are known to stand in "/"
 }

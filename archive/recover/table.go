@@ -12,6 +12,7 @@ import (
 	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/index"
+	"cairn/pack"
 )
 
 // tree is what is kept of one tree blob: 48 bytes.
@@ -25,7 +26,7 @@ type tree struct {
 
 const (
 	referenced uint8 = 1 << iota // another tree or a snapshot leads to it
-	list                         // it is a list of pieces or chunks, not a piece
+	list_                        // it is a list of pieces or chunks, not a piece
 	unreadable
 	summed // its summary is known
 )
@@ -79,7 +80,7 @@ func newTable(ctx context.Context, a *archive.Archive) (*table, error) {
 		return nil, errNoList
 	}
 	t := &table{}
-	sessions, packs := map[seal.SessionID]uint32{}, map[[32]byte]uint32{}
+	sessions, packs := map[seal.SessionID]uint32{}, map[pack.ID]uint32{}
 	for b, err := range l.Blobs(chunk.Tree) {
 		if err != nil {
 			return nil, err
@@ -116,10 +117,12 @@ func (t *table) find(id chunk.ID) (int, bool) {
 }
 
 // mark sets a flag of a tree, if the table has it.
-func (t *table) mark(id chunk.ID, flag uint8) {
-	if i, ok := t.find(id); ok {
+func (t *table) mark(id chunk.ID, flag uint8) bool {
+	i, ok := t.find(id)
+	if ok {
 		t.trees[i].flags |= flag
 	}
+	return ok
 }
 
 // byPlace returns the places in the table in the order in which the trees lie in their packs.
