@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -130,7 +129,7 @@ func (r *rebuild) unnamed(ctx context.Context) error {
 		if groupCtx.Err() != nil {
 			break
 		}
-		group.Go(func() error { return r.pack(groupCtx, id, bits.OnesCount32(on)) })
+		group.Go(func() error { return r.pack(groupCtx, id, len(on)) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -141,12 +140,12 @@ func (r *rebuild) unnamed(ctx context.Context) error {
 	return r.publish(ctx, 0)
 }
 
-// list says which members have a shard of each pack: bit i is member i.
-func (r *rebuild) list(ctx context.Context) (map[pack.ID]uint32, error) {
-	shards := map[pack.ID]uint32{}
-	_, err := r.a.set.ListEach(ctx, "binaries/", func(member int, info remote.Info) error {
+// list says which members have a shard of each pack, by their place among the members of all layouts.
+func (r *rebuild) list(ctx context.Context) (map[pack.ID][]uint8, error) {
+	shards := map[pack.ID][]uint8{}
+	_, err := r.a.all.ListEach(ctx, "binaries/", func(member int, info remote.Info) error {
 		if id, _, ok := pack.ParseName(info.Name); ok && info.Size > 0 {
-			shards[id] |= 1 << member
+			shards[id] = append(shards[id], uint8(member))
 		}
 		return nil
 	})

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
+	"math"
+	"slices"
 
 	"cairn/chunk"
 	"cairn/pack"
@@ -39,7 +40,7 @@ func (r *rebuild) local(ctx context.Context) error {
 
 // segmentParts applies what can be read of the segments: in the first round the columns that are lost, in the second those
 // of packs that are not. Of the others, the columns that survive of packs with too few shards, the directories tell.
-func (r *rebuild) segmentParts(ctx context.Context, idx Index, shards map[pack.ID]uint32, lost bool) error {
+func (r *rebuild) segmentParts(ctx context.Context, idx Index, shards map[pack.ID][]uint8, lost bool) error {
 	for id, err := range r.a.Packs(ctx, "index/") {
 		if err != nil {
 			return err
@@ -62,7 +63,7 @@ func (r *rebuild) segmentParts(ctx context.Context, idx Index, shards map[pack.I
 		var round []pack.Column
 		for _, c := range columns {
 			on := shards[c.Pack]
-			whole, own := bits.OnesCount32(on) >= c.K, on&(1<<pack.Member(c.Pack, c.Number, c.N())) != 0
+			whole, own := len(on) >= c.K, slices.Contains(on, r.a.memberOf(c.Geometry, c.Pack, c.Number))
 			switch {
 			case lost && !whole && !own:
 				round = append(round, c)
@@ -82,6 +83,16 @@ func (r *rebuild) segmentParts(ctx context.Context, idx Index, shards map[pack.I
 		}
 	}
 	return nil
+}
+
+// memberOf finds the member on which a shard lies, by its place among the members of all layouts.
+func (a *Archive) memberOf(g pack.Geometry, id pack.ID, shard int) uint8 {
+	for _, l := range a.card.layouts() {
+		if l.geometry() == g {
+			return uint8(slices.Index(a.ids, l.Members[pack.Member(id, shard, g.N())]))
+		}
+	}
+	return math.MaxUint8 // not reached: who asks knows that the archive has this layout, or finds no such member
 }
 
 // readSegmentParts is ReadSegment that does with the data columns that are there.

@@ -15,12 +15,12 @@ import (
 
 // listing knows which shards are there: one listing of all members instead of a request for each blob.
 type listing struct {
-	a     *archive.Archive
-	packs map[pack.ID]*sizes
+	a  *archive.Archive
+	of map[pack.Geometry]map[pack.ID]*sizes // for each layout
 }
 
-// sizes says which members hold a shard of the pack of which size. Shards of one pack are equally long; what was cut off, or
-// is another object, has another size.
+// sizes says which members of a layout hold a shard of the pack of which size. Shards of one pack are equally long; what was cut
+// off, or is another object, has another size.
 type sizes [2]struct {
 	size int64
 	on   uint32 // members
@@ -36,22 +36,26 @@ func (s *sizes) add(member int, size int64) {
 	}
 }
 
-// newListing asks all members for what they hold.
+// newListing asks the members of all layouts for what they hold.
 func newListing(ctx context.Context, a *archive.Archive) (*listing, error) {
-	l := &listing{a: a, packs: map[pack.ID]*sizes{}}
-	_, err := a.Set().ListEach(ctx, "binaries/", func(member int, info remote.Info) error {
-		id, _, ok := pack.ParseName(info.Name)
-		if !ok || info.Size == 0 {
+	l := &listing{a: a, of: map[pack.Geometry]map[pack.ID]*sizes{}}
+	for _, p := range a.Placements() {
+		packs := map[pack.ID]*sizes{}
+		l.of[p.Geometry] = packs
+		_, err := p.Set.ListEach(ctx, "binaries/", func(member int, info remote.Info) error {
+			id, _, ok := pack.ParseName(info.Name)
+			if !ok || info.Size == 0 {
+				return nil
+			}
+			if packs[id] == nil {
+				packs[id] = &sizes{}
+			}
+			packs[id].add(member, info.Size)
 			return nil
+		})
+		if err != nil && (ctx.Err() != nil || len(a.Placements()) == 1) { // nobody of a former layout may be left
+			return nil, fmt.Errorf("list packs: %w", err)
 		}
-		if l.packs[id] == nil {
-			l.packs[id] = &sizes{}
-		}
-		l.packs[id].add(member, info.Size)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list packs: %w", err)
 	}
 	return l, nil
 }
@@ -66,8 +70,8 @@ const (
 )
 
 // of says whether the blob at a place can be read.
-func (l *listing) of(at *pack.Location) state {
-	s := l.packs[at.Pack]
+func (l *listing) state(at *pack.Location) state {
+	s := l.of[at.Geometry][at.Pack]
 	if s == nil {
 		return gone
 	}
@@ -100,7 +104,7 @@ func (l *listing) readable(ctx context.Context, t chunk.Type, ids []chunk.ID, at
 		if !at[i].Found() {
 			continue
 		}
-		switch l.of(&at[i]) {
+		switch l.state(&at[i]) {
 		case whole:
 			ok[i] = true
 		case partly:
