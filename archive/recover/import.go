@@ -1,6 +1,7 @@
 package recover
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -387,13 +388,13 @@ func (i *importer) lastResort(ctx context.Context) error {
 	return nil
 }
 
-// put stores an object unless it is there.
+// put stores an object unless it is there. What an earlier run put there as a last resort gives way to what is good.
 func (i *importer) put(ctx context.Context, member int, name string, data []byte) error {
 	if i.o.DryRun {
 		return nil
 	}
 	m := i.to[member]
-	if info, err := m.Store.Stat(ctx, name); err == nil && info.Size == int64(len(data)) {
+	if old, err := remote.ReadAll(ctx, m.Store, name, int64(len(data))); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
 	if err := m.Store.Put(ctx, name, data); err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"cairn/chunk"
 	"cairn/snapshot"
@@ -210,7 +211,7 @@ func (f *finder) newSnapshot(ctx context.Context, r root, sum summary) (*snapsho
 	if err != nil {
 		return nil, err
 	}
-	at := snapshot.Time{Sec: min(sum.newest, f.o.Now().Unix())}
+	at := snapshot.TimeOf(time.Unix(0, min(sum.newest, f.o.Now().UnixNano())))
 	return &snapshot.Snapshot{
 		Content: r.content, Start: at, End: at, Series: Series, Tags: []string{Series}, Pinned: true, Program: f.o.Program,
 		Description: fmt.Sprintf("recovered without its snapshot object; it leads to %s", way),

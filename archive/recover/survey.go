@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -91,9 +93,9 @@ func (f *finder) nodes(ctx context.Context, id chunk.ID) ([]snapshot.Node, error
 
 // node sums up one entry of a directory.
 func (f *finder) node(ctx context.Context, n *snapshot.Node, level int) (summary, error) {
-	sum := summary{newest: n.Ctime.Sec}
+	sum := summary{newest: nanoseconds(n.Ctime)}
 	if n.Ctime.IsZero() {
-		sum.newest = n.Mtime.Sec
+		sum.newest = nanoseconds(n.Mtime)
 	}
 	switch n.Type {
 	case snapshot.Dir:
@@ -112,6 +114,18 @@ func (f *finder) node(ctx context.Context, n *snapshot.Node, level int) (summary
 		}
 	}
 	return sum, nil
+}
+
+// nanoseconds since 1970; times before are 1970, those after 2262 are 2262.
+func nanoseconds(t snapshot.Time) int64 {
+	const last = math.MaxInt64 / int64(time.Second)
+	switch {
+	case t.Sec < 0:
+		return 0
+	case t.Sec >= last:
+		return math.MaxInt64
+	}
+	return t.Sec*int64(time.Second) + int64(t.Nsec)
 }
 
 // file finds out what of a file is lost.

@@ -33,7 +33,7 @@ const (
 
 // summary is what is known of everything that a piece leads to: 40 bytes.
 type summary struct {
-	newest             int64  // latest ctime in seconds, or mtime where no ctime was recorded
+	newest             int64  // latest ctime in Unix nanoseconds, or mtime where no ctime was recorded
 	bytes, missing     uint64 // of files: sizes, and what is lost of those
 	files, dirs, wrong uint32 // wrong: files and directories that are incomplete
 }
