@@ -134,7 +134,7 @@ func (b *bench) fill() {
 			b.write(fmt.Sprintf("dir%d/sub/file%d", d, f), 2000+700*d+f, byte(10*d+f))
 		}
 	}
-	b.write("big", 6<<20, 200)
+	b.write("big", 2<<20, 200)
 	if err := os.Symlink("big", filepath.Join(b.src, "link")); err != nil {
 		b.t.Fatal(err)
 	}

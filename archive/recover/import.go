@@ -47,7 +47,7 @@ func Import(ctx context.Context, from, to []archive.Member, o ImportOptions) (*I
 			return nil, fmt.Errorf("%s: %w", m.URL, m.Err)
 		}
 	}
-	i := &importer{o: o, to: to, report: &ImportReport{}, done: map[place]bool{}, slots: map[seal.SlotID]*seal.Slot{}, shards: map[pack.Geometry]int{}}
+	i := &importer{o: o, to: to, report: &ImportReport{}, done: map[place]bool{}, slots: map[seal.SlotID]*seal.Slot{}, shards: map[seal.ArchiveID]map[pack.Geometry]int{}}
 	// Two rounds: without the recovery text nothing can be proved before a slot was found, and it may lie anywhere.
 	if err := i.round(ctx, from, i.look); err != nil {
 		return i.report, err
@@ -85,9 +85,8 @@ type importer struct {
 	mu     sync.Mutex
 	done   map[place]bool // what is on its member: true when it is good
 	slots  map[seal.SlotID]*seal.Slot
-	shards map[pack.Geometry]int // by what their headers say, before anything is proved
-	ids    map[seal.ArchiveID]int
-	bad    []source // damaged shards
+	shards map[seal.ArchiveID]map[pack.Geometry]int // by what their headers say, before anything is proved
+	bad    []source                                 // damaged shards
 }
 
 // place is where a shard belongs.
@@ -161,31 +160,30 @@ func (i *importer) look(ctx context.Context, m archive.Member, info remote.Info)
 		if h, err := pack.ParseHeader(head); err == nil {
 			i.mu.Lock()
 			defer i.mu.Unlock()
-			i.shards[h.Geometry]++
-			if i.ids == nil {
-				i.ids = map[seal.ArchiveID]int{}
+			if i.shards[h.Archive] == nil {
+				i.shards[h.Archive] = map[pack.Geometry]int{}
 			}
-			i.ids[h.Archive]++
+			i.shards[h.Archive][h.Geometry]++
 		}
 	}
 	return nil
 }
 
-// open opens the keys: those that were given, or a slot of the archive that most shards are of.
+// open opens the keys: those that were given, or a slot of an archive of which there are shards.
 func (i *importer) open() error {
+	if len(i.shards) == 0 {
+		return errors.New("there is no shard in any of these places")
+	}
 	if i.o.Keys != nil {
 		i.keys = i.o.Keys
-		return nil
-	}
-	var id seal.ArchiveID
-	for a, n := range i.ids {
-		if n > i.ids[id] {
-			id = a
+		if i.shards[i.keys.Archive()] == nil {
+			return fmt.Errorf("none of the shards is of archive %.8s, which the key is of", i.keys.Archive())
 		}
+		return nil
 	}
 	var slots []*seal.Slot
 	for _, s := range i.slots {
-		if s.Archive == id {
+		if i.shards[s.Archive] != nil {
 			slots = append(slots, s)
 		}
 	}
@@ -199,15 +197,13 @@ func (i *importer) open() error {
 
 // targets checks the places for the new members against the layout that the shards have.
 func (i *importer) targets() error {
-	if len(i.shards) == 0 {
-		return errors.New("there is no shard in any of these places")
-	}
-	for g := range i.shards {
+	layouts := i.shards[i.keys.Archive()]
+	for g := range layouts {
 		i.geometry = g
 	}
 	i.report.Archive, i.report.Layouts = i.keys.Archive(), []pack.Geometry{i.geometry}
-	if len(i.shards) > 1 {
-		return remote.WithHint(fmt.Errorf("shards of %d layouts lie together", len(i.shards)),
+	if len(layouts) > 1 {
+		return remote.WithHint(fmt.Errorf("shards of %d layouts lie together", len(layouts)),
 			"this build sorts shards of one layout only: move those of each member together by hand, then `cairn repair --cards` finds the members of all layouts")
 	}
 	n := i.geometry.N()
