@@ -70,7 +70,7 @@ func stores(t testing.TB, dirs ...string) []archive.Member {
 	var list []archive.Member
 	for _, dir := range dirs {
 		m := archive.Member{URL: dir}
-		if s, err := local.Open(dir); err != nil {
+		if s, err := local.OpenWith(dir, local.Options{NoSync: true}); err != nil {
 			m.Err = err
 		} else {
 			m.Store = s
