@@ -70,8 +70,8 @@ func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.
 	return nil, remote.WithHint(fmt.Errorf("the pack is whole, but does not hold it there: %w", err), remote.Hint(errIndexWrong))
 }
 
-// columnData reads data column c of a pack. With a *PackDamage it may return a column all the same, of which only parts
-// are right: as much as its good blocks give.
+// columnData reads data column c of a pack. With a *PackDamage, and with Salvage when too few members are there, it may return a
+// column all the same, of which only parts are right: as much as its good blocks give.
 func (a *Archive) columnData(ctx context.Context, id pack.ID, kind chunk.Type, c int) ([]byte, error) {
 	at, err := a.PlacementOf(ctx, id, kind)
 	if err != nil {
@@ -86,7 +86,7 @@ func (a *Archive) columnData(ctx context.Context, id pack.ID, kind chunk.Type, c
 	switch {
 	case err == nil:
 		return p.Payload(c), nil
-	case errors.As(err, &damage):
+	case errors.As(err, &damage), a.opts.Salvage:
 		return salvage(at.Geometry, reads, c), err
 	}
 	return nil, err
@@ -160,7 +160,7 @@ func (c *healCache) column(ctx context.Context, a *Archive, id pack.ID, kind chu
 		}
 	}
 	data, err := a.columnData(ctx, id, kind, column)
-	if err != nil && (tooFew(err) || ctx.Err() != nil) {
+	if err != nil && (tooFew(err) && !a.opts.Salvage || ctx.Err() != nil) {
 		return nil, err
 	}
 	c.items[c.next] = healed{id, column, data, err, time.Now()}

@@ -49,7 +49,7 @@ func (a *Archive) loadAt(ctx context.Context, t chunk.Type, id chunk.ID, l pack.
 		return nil, nil, err
 	}
 	plain, err := a.openBlob(ctx, nil, w, sealed)
-	if err != nil && !a.stops(ctx, err) {
+	if err != nil && !a.Stops(ctx, err) {
 		return nil, &BlobDamage{t, id, w.Pack, err}, nil
 	}
 	return plain, nil, err
