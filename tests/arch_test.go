@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"archive/restore":   5,
 	"archive/check":     5,
 	"archive/recover":   5,
+	"archive/repair":    5,
 	"archive":           4,
 	"index":             4,
 	"pack":              3,

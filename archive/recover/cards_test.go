@@ -328,10 +328,10 @@ func TestImportRefuses(t *testing.T) {
 	o := ImportOptions{CardsOptions: CardsOptions{Keys: b.keys, Now: b.now}}
 	void := b.mkdir("void")
 	for want, c := range map[string][2][]archive.Member{
-		"2+1 members":  {b.members(), stores(t, b.mkdir("x"), b.mkdir("y"))},
-		"no shard":     {stores(t, void), stores(t, b.mkdir("x"))},
+		"2+1 members":    {b.members(), stores(t, b.mkdir("x"), b.mkdir("y"))},
+		"no shard":       {stores(t, void), stores(t, b.mkdir("x"))},
 		"does not exist": {stores(t, filepath.Join(b.base, "absent")), stores(t, b.mkdir("x"))},
-		"has a card":   {b.members(), b.members()},
+		"has a card":     {b.members(), b.members()},
 	} {
 		if _, err := Import(t.Context(), c[0], c[1], o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
