@@ -13,7 +13,7 @@ import (
 	"cairn/remote"
 )
 
-// RebuildOptions say what RebuildIndex may change. The zero value repairs the archive's index and the local one.
+// RebuildOptions say what RebuildIndexWith may change. The zero value repairs the archive's index and the local one.
 type RebuildOptions struct {
 	// Local is for when fewer members are there than a pack needs: nothing can be published then, and what is found is known to
 	// this machine's index only, until a command is run that is no salvage (see salvagedSegment).
@@ -41,8 +41,13 @@ type RebuildReport struct {
 // redundancy and was perhaps never finished.
 //
 // Memory: about 100 bytes for each pack, and 65,536 entries that are not published yet.
-func (a *Archive) RebuildIndex(ctx context.Context, o RebuildOptions) (*RebuildReport, error) {
-	r := &rebuild{a: a, o: o, known: map[columnKey]struct{}{}, report: &RebuildReport{}}
+func (a *Archive) RebuildIndex(ctx context.Context) (*RebuildReport, error) {
+	return a.RebuildIndexWith(ctx, RebuildOptions{})
+}
+
+// RebuildIndexWith is RebuildIndex with options.
+func (a *Archive) RebuildIndexWith(ctx context.Context, o RebuildOptions) (*RebuildReport, error) {
+	r := newRebuild(a, o)
 	if o.Local {
 		return r.report, r.local(ctx)
 	}
@@ -71,6 +76,7 @@ type rebuild struct {
 	a     *Archive
 	o     RebuildOptions
 	w     *Writer // nil when nothing is published
+	idx   Index   // with Local
 	known map[columnKey]struct{}
 
 	mu      sync.Mutex
@@ -78,6 +84,10 @@ type rebuild struct {
 	columns []pack.Column // found, and in no segment yet
 	blobs   int           // in columns
 	weak    []columnKey   // of packs with fewer than k shards
+}
+
+func newRebuild(a *Archive, o RebuildOptions) *rebuild {
+	return &rebuild{a: a, o: o, known: map[columnKey]struct{}{}, report: &RebuildReport{}}
 }
 
 // columnKey names one data column.
@@ -230,7 +240,7 @@ func (r *rebuild) publish(ctx context.Context, least int) error {
 	case r.o.DryRun:
 		return nil
 	case r.o.Local:
-		return r.a.adopt(columns)
+		return r.a.apply(r.idx, salvagedSegment, columns)
 	}
 	if err := r.w.putSegments(ctx, columns); err != nil {
 		return fmt.Errorf("publish index: %w", err)

@@ -18,29 +18,79 @@ import (
 // and is no wire format.
 var salvagedSegment = pack.ID(chunk.Sum([]byte("cairn: local index filled from directories")))
 
-// local fills the local index with all that can be found out from fewer than k members, and writes nothing to them. Of a blob that is in
-// several packs the index remembers the place that it was told last, so columns that are lost come first: they only
-// tell how long the blobs are that are missing.
+// local empties the local index and fills it (see fill).
 func (r *rebuild) local(ctx context.Context) error {
-	idx, err := r.a.emptyIndex(r.o.DryRun)
-	if err != nil {
-		return err
+	r.a.indexMu.Lock()
+	defer r.a.indexMu.Unlock()
+	if r.a.index == nil {
+		idx, err := r.a.newIndex()
+		if err != nil {
+			return err
+		}
+		r.a.index = idx
+	}
+	return r.fill(ctx, r.a.index)
+}
+
+// fill fills the local index with all that can be found out from fewer than k members, and writes nothing to them. Of a blob that is in
+// several packs the index remembers the place that it was told last, so columns that are lost come first: they only
+// tell how long the blobs are that are missing. The caller holds indexMu.
+func (r *rebuild) fill(ctx context.Context, idx Index) error {
+	r.idx = idx
+	if !r.o.DryRun {
+		if err := idx.Drop(); err != nil {
+			return err
+		}
 	}
 	shards, err := r.list(ctx)
 	if err != nil {
 		return err
 	}
 	for _, lost := range []bool{true, false} {
-		if err := r.segmentParts(ctx, idx, shards, lost); err != nil {
+		if err := r.segmentParts(ctx, shards, lost); err != nil {
 			return err
 		}
 	}
 	return r.unnamed(ctx)
 }
 
+// syncSalvaged is sync for Options.Salvage. Nothing is forgotten because a segment is not there. If there are segments that
+// the index does not know and that cannot be read, it is filled from what can.
+func (a *Archive) syncSalvaged(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
+	for id := range listed {
+		done, err := idx.Applied(id)
+		if err != nil {
+			return err
+		}
+		if done {
+			continue
+		}
+		columns, err := a.ReadSegment(ctx, id)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			if err := a.apply(idx, id, columns); err != nil {
+				return err
+			}
+			continue
+		case Unfinished(err) && !tooFew(err):
+			continue
+		}
+		a.opts.Notice("not all index segments can be read: the index is filled from the directories of the packs that are there")
+		r := newRebuild(a, RebuildOptions{Local: true})
+		err = r.fill(ctx, idx)
+		for _, d := range r.report.Damaged {
+			a.opts.Notice(d.Error())
+		}
+		return err
+	}
+	return nil
+}
+
 // segmentParts applies what can be read of the segments: in the first round the columns that are lost, in the second those
 // of packs that are not. Of the others, the columns that survive of packs with too few shards, the directories tell.
-func (r *rebuild) segmentParts(ctx context.Context, idx Index, shards map[pack.ID][]uint8, lost bool) error {
+func (r *rebuild) segmentParts(ctx context.Context, shards map[pack.ID][]uint8, lost bool) error {
 	for id, err := range r.a.Packs(ctx, "index/") {
 		if err != nil {
 			return err
@@ -75,10 +125,10 @@ func (r *rebuild) segmentParts(ctx context.Context, idx Index, shards map[pack.I
 		if r.o.DryRun {
 			continue
 		}
-		if err := r.a.apply(idx, salvagedSegment, round); err != nil {
+		if err := r.a.apply(r.idx, salvagedSegment, round); err != nil {
 			return err
 		}
-		if err := idx.Apply(id, nil); err != nil { // nobody needs to try it again
+		if err := r.idx.Apply(id, nil); err != nil { // nobody needs to try it again
 			return err
 		}
 	}
@@ -145,36 +195,6 @@ func (a *Archive) segmentColumns(h *pack.Header, number int, payload []byte) ([]
 		all = append(all, columns...)
 	}
 	return all, nil
-}
-
-// emptyIndex opens the local index without asking the members what is in it, and empties it unless it is only to be looked at.
-func (a *Archive) emptyIndex(keep bool) (Index, error) {
-	a.indexMu.Lock()
-	defer a.indexMu.Unlock()
-	if a.keys == nil {
-		return nil, ErrNoKey
-	}
-	if a.index == nil {
-		if a.opts.OpenIndex == nil {
-			return nil, errors.New("the archive was opened without a local index")
-		}
-		opened, err := a.opts.OpenIndex(a.id)
-		if err != nil {
-			return nil, err
-		}
-		a.index = &renewable{a: a, inner: opened}
-	}
-	if keep {
-		return a.index, nil
-	}
-	return a.index, a.index.Drop()
-}
-
-// adopt puts columns that no segment names into the local index only.
-func (a *Archive) adopt(columns []pack.Column) error {
-	a.indexMu.Lock()
-	defer a.indexMu.Unlock()
-	return a.apply(a.index, salvagedSegment, columns)
 }
 
 // Locate says what the local index knows of blobs, without asking the members again: out[i].Found() is false for those

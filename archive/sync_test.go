@@ -94,7 +94,7 @@ func TestDamagedSegment(t *testing.T) {
 				if n := strings.Count(said.String(), "index segment"); n != 1 {
 					t.Errorf("told of %d times: %s", n, &said)
 				}
-				r, err := a.RebuildIndex(t.Context(), RebuildOptions{})
+				r, err := a.RebuildIndex(t.Context())
 				if err != nil || r.Segments != 1 || r.Packs != 1 || r.Blobs != 10 || r.Published != 1 || len(r.Damaged) != 1 {
 					t.Errorf("%+v, %v", r, err)
 				}
@@ -160,7 +160,7 @@ func TestRebuild(t *testing.T) {
 						change(t, b.shard(id, 0), name, func(d []byte) []byte { d[len(d)-10] ^= 1; return d })
 					}
 				}
-				r, err := a.RebuildIndex(t.Context(), RebuildOptions{})
+				r, err := a.RebuildIndex(t.Context())
 				if err != nil || r.Segments != 0 || r.Packs != len(b.names("binaries/")) || r.Blobs != 130 || len(r.Damaged) > 0 {
 					t.Fatalf("%+v, %v", r, err)
 				}
@@ -171,7 +171,7 @@ func TestRebuild(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				if r, err := fresh.RebuildIndex(t.Context(), RebuildOptions{}); err != nil || r.Packs != 0 || r.Published != 0 || r.Segments == 0 {
+				if r, err := fresh.RebuildIndex(t.Context()); err != nil || r.Packs != 0 || r.Published != 0 || r.Segments == 0 {
 					t.Errorf("again: %+v, %v", r, err)
 				}
 			})
@@ -193,7 +193,7 @@ func TestRebuildManyColumns(t *testing.T) {
 		remove(t, b.mem[0], name)
 	}
 	a := b.open()
-	if r, err := a.RebuildIndex(t.Context(), RebuildOptions{}); err != nil || r.Published != 12 {
+	if r, err := a.RebuildIndex(t.Context()); err != nil || r.Published != 12 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if n := len(b.names("index/")); n != 1 {
@@ -252,7 +252,7 @@ func TestRebuildLeavesLitterAlone(t *testing.T) {
 	b.stores[1].Set()
 	b.stores[2].Set()
 	b.save(b.open(), list...)
-	r, err := b.open().RebuildIndex(t.Context(), RebuildOptions{})
+	r, err := b.open().RebuildIndex(t.Context())
 	if err != nil || r.Published != 0 {
 		t.Errorf("%+v, %v: the litter is named", r, err)
 	}
@@ -269,7 +269,7 @@ func TestRebuildLeavesLitterAlone(t *testing.T) {
 		}
 	}
 	a := b.open()
-	r, err = a.RebuildIndex(t.Context(), RebuildOptions{})
+	r, err = a.RebuildIndex(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +308,7 @@ func TestUnfinishedSegment(t *testing.T) {
 	o.Notice = said.add
 	a := b.openWith(o)
 	b.fetchAll(a, second)
-	r, err := a.RebuildIndex(t.Context(), RebuildOptions{})
+	r, err := a.RebuildIndex(t.Context())
 	if err != nil || len(r.Damaged) > 0 || r.Segments != 1 || r.Blobs != 10 || said.String() != "" {
 		t.Errorf("%+v, %v, said %s", r, err, &said)
 	}

@@ -286,7 +286,7 @@ func TestUnfinished(t *testing.T) {
 	}
 	b.put(0, name, nil)
 	a := b.open()
-	if _, err := a.RebuildIndex(t.Context(), archive.RebuildOptions{}); err != nil {
+	if _, err := a.RebuildIndex(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.put(0, name, shard)

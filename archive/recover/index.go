@@ -21,7 +21,7 @@ type IndexReport struct {
 func Index(ctx context.Context, a *archive.Archive, dryRun bool) (*IndexReport, error) {
 	r := &IndexReport{Members: there(a), Need: a.Geometry().K}
 	r.Local = r.Members < r.Need
-	found, err := a.RebuildIndex(ctx, archive.RebuildOptions{Local: r.Local, DryRun: dryRun})
+	found, err := a.RebuildIndexWith(ctx, archive.RebuildOptions{Local: r.Local, DryRun: dryRun})
 	if found != nil {
 		r.RebuildReport = *found
 	}

@@ -47,7 +47,7 @@ func (e *env) runIndexRebuild(c *cli.Context) error {
 		return err
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
-		r, err := a.RebuildIndex(ctx, archive.RebuildOptions{})
+		r, err := a.RebuildIndex(ctx)
 		if err != nil {
 			return err
 		}
