@@ -63,7 +63,7 @@ type Archive struct {
 	index    Index
 	synced   syncState
 	sessions sessionCache
-	windows  windowCache
+	tiles    tileCache
 	healed   healCache
 	epochs   epochCache
 	repairs  repairs

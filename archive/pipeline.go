@@ -106,7 +106,7 @@ func (p *pipeline) readAll(ctx context.Context, stretches []stretch) error {
 // way, and while it is read, k shards of its range when one of those that hold it is not to be had.
 func (p *pipeline) weight(s *stretch) int64 {
 	w := p.floor(s)
-	if first := s.first(); first.Geometry.M > 0 && p.f.a.lacks(s) {
+	if first := s.first(); first.Geometry.M > 0 && p.f.a.anyLacks(s) {
 		w = max(w, s.wantedBytes()+int64(first.Geometry.K)*(s.to-s.from))
 	}
 	return min(w, p.size)
@@ -122,13 +122,14 @@ func (p *pipeline) floor(s *stretch) int64 {
 
 func (p *pipeline) share(s *span) int64 { return max(s.to-s.from, p.size/maxRequests) }
 
-// lacks says whether a member that holds a column of the stretch is known to be in trouble.
-func (a *Archive) lacks(s *stretch) bool {
+// anyLacks says whether a member that holds a column of the stretch is known to be in trouble.
+func (a *Archive) anyLacks(s *stretch) bool {
 	first := s.first()
-	members := a.setOf(first.Geometry).Members()
-	return slices.ContainsFunc(s.spans, func(x span) bool {
-		return members[pack.Member(first.Pack, x.first().Column, first.Geometry.N())].Err != nil
-	})
+	return slices.ContainsFunc(s.spans, func(x span) bool { return a.lacks(first.Geometry, first.Pack, x.first().Column) })
+}
+
+func (a *Archive) lacks(g pack.Geometry, id pack.ID, column int) bool {
+	return a.setOf(g).Members()[pack.Member(id, column, g.N())].Err != nil
 }
 
 // stretch reads one stretch and passes it on in pieces. weight of the budget was taken for it.

@@ -15,10 +15,15 @@ import (
 type Source interface {
 	// Load returns one blob.
 	Load(ctx context.Context, t chunk.Type, id chunk.ID) ([]byte, error)
+	// Ahead tells which trees will be loaded soon. It is a hint.
+	Ahead(ctx context.Context, ids []chunk.ID)
 	// Fetch hands each distinct blob to fn once, in the order of their places, concurrently; plain is valid during the
 	// call only. Lost blobs do not stop it: they make an *archive.FetchError at the end. Any other error is about more
 	// than single blobs and ends the restore.
 	Fetch(ctx context.Context, t chunk.Type, ids []chunk.ID, fn func(id chunk.ID, plain []byte) error) error
+	// FetchRipe is Fetch that leaves out what had better be read together with what will be asked for next, as it can tell from green:
+	// the blobs that were asked for last. It returns what it left out, also with an *archive.FetchError.
+	FetchRipe(ctx context.Context, t chunk.Type, ids []chunk.ID, green func(chunk.ID) bool, fn func(id chunk.ID, plain []byte) error) ([]chunk.ID, error)
 	// Sizes fills in plain lengths; it fails with an *archive.MissingError when one is not known.
 	Sizes(ctx context.Context, t chunk.Type, ids []chunk.ID, sizes []uint32) error
 }

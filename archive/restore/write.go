@@ -82,6 +82,9 @@ func (r *run) complete(ctx context.Context, p *part) error {
 	if f.done || f.err != nil {
 		return nil
 	}
+	if !p.fetched {
+		return nil
+	}
 	if r.o.Verify && len(p.ids) > 0 && f.begun {
 		if err := r.verify(ctx, p); err != nil {
 			if ctx.Err() != nil {
@@ -90,7 +93,7 @@ func (r *run) complete(ctx context.Context, p *part) error {
 			return r.fileFailed(f, kindOf(err), err)
 		}
 	}
-	if f.last {
+	if f.last && f.pending == 0 {
 		return r.finishFile(f)
 	}
 	return nil
