@@ -43,14 +43,14 @@ func (f *finder) name(ctx context.Context, path string, r snapshot.Root, level i
 	}
 	for id, err := range snapshot.Content(ctx, f.a.LoadTree, r.Content, r.Depth) {
 		if err != nil {
-			if fatal(ctx, err) {
+			if f.fatal(ctx, err) {
 				return err
 			}
 			bad(err)
 			return nil
 		}
 		sum, err := f.piece(ctx, id, level)
-		if fatal(ctx, err) {
+		if f.fatal(ctx, err) {
 			return err
 		}
 		if err != nil {
@@ -70,7 +70,7 @@ func (f *finder) name(ctx context.Context, path string, r snapshot.Root, level i
 func (f *finder) namePiece(ctx context.Context, path string, id chunk.ID, level int, tell func(*Incomplete)) error {
 	nodes, err := f.nodes(ctx, id)
 	if err != nil {
-		if fatal(ctx, err) {
+		if f.fatal(ctx, err) {
 			return err
 		}
 		tell(&Incomplete{Path: orSlash(path), Dir: true, Err: err})

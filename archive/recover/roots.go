@@ -46,7 +46,7 @@ func (f *finder) candidates(ctx context.Context) ([]candidate, error) {
 		}
 		nodes, err := f.nodes(ctx, t.id)
 		if err != nil {
-			if fatal(ctx, err) {
+			if f.fatal(ctx, err) {
 				return nil, err
 			}
 			f.lost(t.id)
@@ -164,7 +164,7 @@ func (f *finder) way(ctx context.Context, r root) (string, error) {
 		path += "/" + names[0]
 		nodes, err := f.nodes(ctx, content[0])
 		if err != nil {
-			if fatal(ctx, err) {
+			if f.fatal(ctx, err) {
 				return "", err
 			}
 			break
@@ -191,7 +191,7 @@ const maxWay = 200
 func (f *finder) names(ctx context.Context, piece chunk.ID) ([]string, error) {
 	nodes, err := f.nodes(ctx, piece)
 	if err != nil {
-		if fatal(ctx, err) {
+		if f.fatal(ctx, err) {
 			return nil, err
 		}
 		return nil, nil

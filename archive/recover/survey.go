@@ -10,7 +10,6 @@ import (
 	"cairn/archive"
 	"cairn/chunk"
 	"cairn/pack"
-	"cairn/remote/stripe"
 	"cairn/snapshot"
 )
 
@@ -22,7 +21,7 @@ func (f *finder) dir(ctx context.Context, r snapshot.Root, level int) (sum summa
 	bad := false
 	for id, err := range snapshot.Content(ctx, f.a.LoadTree, r.Content, r.Depth) {
 		if err != nil {
-			if fatal(ctx, err) {
+			if f.fatal(ctx, err) {
 				return sum, err
 			}
 			bad = true
@@ -30,7 +29,7 @@ func (f *finder) dir(ctx context.Context, r snapshot.Root, level int) (sum summa
 		}
 		piece, err := f.piece(ctx, id, level)
 		switch {
-		case fatal(ctx, err):
+		case f.fatal(ctx, err):
 			return sum, err
 		case err != nil:
 			bad = true
@@ -58,7 +57,7 @@ func (f *finder) piece(ctx context.Context, id chunk.ID, level int) (summary, er
 	}
 	nodes, err := f.nodes(ctx, id)
 	if err != nil {
-		if !fatal(ctx, err) {
+		if !f.fatal(ctx, err) {
 			f.table.trees[i].flags |= unreadable
 		}
 		return summary{}, err
@@ -137,7 +136,7 @@ func (f *finder) file(ctx context.Context, n *snapshot.Node) (*measure, error) {
 	ids := f.ids[:0]
 	for id, err := range snapshot.Content(ctx, f.a.LoadTree, n.Content, n.Depth) {
 		if err != nil {
-			if fatal(ctx, err) {
+			if f.fatal(ctx, err) {
 				return nil, err
 			}
 			if err := f.blobs(ctx, m, ids); err != nil {
@@ -196,6 +195,6 @@ func newScratch() scratch {
 }
 
 // fatal tells errors that concern more than one object.
-func fatal(ctx context.Context, err error) bool {
-	return err != nil && (ctx.Err() != nil || errors.Is(err, stripe.ErrTooFew) || errors.Is(err, archive.ErrNoKey))
+func (f *finder) fatal(ctx context.Context, err error) bool {
+	return f.a.Stops(ctx, err) || errors.Is(err, archive.ErrNoKey)
 }
