@@ -2,8 +2,12 @@ package recover
 
 import "cairn/snapshot"
 
-// maxRanges of one file are told; more are joined.
-const maxRanges = 64
+const (
+	// maxRanges of one file are told; more are joined.
+	maxRanges = 64
+	// keptRanges of one file are kept while it is measured: 64 KiB.
+	keptRanges = 4096
+)
 
 // measure goes along the blobs of a file and works out which of its bytes are lost. The length of a lost blob is known when the index
 // still knows the blob. When it does not, one gap of unknown length follows from the file's size; of several the sum does, and
@@ -75,13 +79,14 @@ func covered(ranges []snapshot.Range, n uint64) bool {
 	return len(ranges) == 1 && ranges[0] == snapshot.Range{Length: n}
 }
 
-// join appends a range, and joins it to the last one if they touch.
+// join appends a range, and joins it to the last one if they touch, or if there are too many.
 func join(ranges []snapshot.Range, r snapshot.Range) []snapshot.Range {
-	if last := len(ranges) - 1; last >= 0 && ranges[last].Offset+ranges[last].Length == r.Offset {
-		ranges[last].Length += r.Length
-		return ranges
+	last := len(ranges) - 1
+	if last < 0 || ranges[last].Offset+ranges[last].Length != r.Offset && last+1 < keptRanges {
+		return append(ranges, r)
 	}
-	return append(ranges, r)
+	ranges[last].Length = r.Offset + r.Length - ranges[last].Offset
+	return ranges
 }
 
 // end closes the gap and turns places in the content into places in the file.
@@ -97,29 +102,35 @@ func (m *measure) end() {
 			m.ranges = join(m.ranges, snapshot.Range{Offset: to + r.Offset, Length: r.Length})
 		}
 	}
+	m.inFile()
 	if len(m.ranges) > maxRanges {
 		last := m.ranges[len(m.ranges)-1]
 		from := m.ranges[maxRanges-1].Offset
 		m.ranges = append(m.ranges[:maxRanges-1], snapshot.Range{Offset: from, Length: last.Offset + last.Length - from})
 		m.exact = false
 	}
-	for i, r := range m.ranges {
-		from := m.inFile(r.Offset)
-		to := from
-		if r.Length > 0 {
-			to = m.inFile(r.Offset+r.Length-1) + 1
-		}
-		m.ranges[i] = snapshot.Range{Offset: from, Length: to - from}
-	}
 }
 
-// inFile is where a byte of the content lies in the file.
-func (m *measure) inFile(at uint64) uint64 {
-	for _, h := range m.holes {
-		if h.Offset > at {
-			break
-		}
-		at += h.Length
+// inFile turns places in the content into places in the file, around its holes.
+func (m *measure) inFile() {
+	if len(m.holes) == 0 {
+		return
 	}
-	return at
+	var out []snapshot.Range
+	h, shift := 0, uint64(0) // holes passed, and their length
+	for _, r := range m.ranges {
+		for r.Length > 0 {
+			for h < len(m.holes) && m.holes[h].Offset <= r.Offset+shift {
+				shift += m.holes[h].Length
+				h++
+			}
+			n := r.Length
+			if h < len(m.holes) {
+				n = min(n, m.holes[h].Offset-shift-r.Offset)
+			}
+			out = append(out, snapshot.Range{Offset: r.Offset + shift, Length: n})
+			r.Offset, r.Length = r.Offset+n, r.Length-n
+		}
+	}
+	m.ranges = out
 }

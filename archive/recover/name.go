@@ -25,9 +25,7 @@ func (i *Incomplete) String() string {
 	switch {
 	case i.Dir:
 		return fmt.Sprintf("%q: entries of this directory are lost, and what is below them: %v", i.Path, i.Err)
-	case i.Missing == i.Size:
-		return fmt.Sprintf("%q: all of its %d bytes are lost", i.Path, i.Size)
-	case len(i.Ranges) == 0: // not reached: something is missing
+	case len(i.Ranges) == 0: // the size that was recorded is not that of the content
 		return fmt.Sprintf("%q: %d of %d bytes are lost", i.Path, i.Missing, i.Size)
 	}
 	r := i.Ranges[0]
