@@ -64,6 +64,7 @@ type Archive struct {
 	synced   syncState
 	sessions sessionCache
 	tiles    tileCache
+	shelves  sync.Pool // of *shelf, for Fetch
 	healed   healCache
 	epochs   epochCache
 	repairs  repairs
