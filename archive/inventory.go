@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 
 	"cairn/chunk"
 	"cairn/pack"
@@ -32,29 +33,27 @@ func (n PackName) Kind() chunk.Type {
 func (n PackName) String() string { return n.ID.Name(n.Kind()) }
 
 // Inventory is what the members say that they hold of packs: one listing of each member of every layout. It is not of one
-// moment, and lengths are all that it knows of content. It takes about 100 bytes for each pack.
+// moment, and lengths are all that it knows of content. It takes about 130 bytes for each pack.
 type Inventory struct {
 	members []stripe.Member
 	errs    []error // by member: why it could not be listed
 	packs   map[PackName]stock
-	far     map[PackName][]int         // members of 64 and above
 	odd     map[PackName]map[int]int64 // lengths that are not stock.size
 	bytes   int64
 }
 
 // stock is what is listed of one pack.
 type stock struct {
-	on   uint64 // members below 64
-	size int64  // of the shard that was listed first: all shards of a pack are equally long
+	on   memberMask
+	size int64 // of the shard that was listed first: all shards of a pack are equally long
 }
 
 // Inventory lists all members. Those that cannot be listed are no error as long as one can (see Unlisted).
 func (a *Archive) Inventory(ctx context.Context) (*Inventory, error) {
-	set := a.everyone()
-	v := &Inventory{members: set.Members(), packs: map[PackName]stock{}, far: map[PackName][]int{}, odd: map[PackName]map[int]int64{}}
+	v := &Inventory{members: a.all.Members(), packs: map[PackName]stock{}, odd: map[PackName]map[int]int64{}}
 	v.errs = make([]error, len(v.members))
 	for _, prefix := range []string{"binaries/", "index/"} {
-		errs, err := set.ListEach(ctx, prefix, func(member int, info remote.Info) error {
+		errs, err := a.all.ListEach(ctx, prefix, func(member int, info remote.Info) error {
 			if id, kind, ok := pack.ParseName(info.Name); ok {
 				v.add(NameOf(id, kind), member, info.Size)
 			}
@@ -83,16 +82,12 @@ func (v *Inventory) add(n PackName, member int, size int64) {
 		}
 		v.odd[n][member] = size
 	}
-	if member < 64 {
-		s.on |= 1 << member
-	} else {
-		v.far[n] = append(v.far[n], member)
-	}
+	s.on.set(member)
 	v.packs[n] = s
 	v.bytes += size
 }
 
-// Members are those of all layouts, each once. Their numbers are the inventory's own.
+// Members are those of all layouts, each once, in the order of Archive.Members.
 func (v *Inventory) Members() []stripe.Member { return v.members }
 
 // Unlisted says why nothing is known of what a member holds, or returns nil.
@@ -116,25 +111,13 @@ func (v *Inventory) Bytes() int64 { return v.bytes }
 // Size returns the length of what a member holds of a pack; false if it lists nothing of it.
 func (v *Inventory) Size(n PackName, member int) (int64, bool) {
 	s, ok := v.packs[n]
-	if !ok || !s.has(v, n, member) {
+	if !ok || !s.on.has(member) {
 		return 0, false
 	}
 	if size, ok := v.odd[n][member]; ok {
 		return size, true
 	}
 	return s.size, true
-}
-
-func (s stock) has(v *Inventory, n PackName, member int) bool {
-	if member < 64 {
-		return s.on&(1<<member) != 0
-	}
-	for _, m := range v.far[n] {
-		if m == member {
-			return true
-		}
-	}
-	return false
 }
 
 // PackBytes is the length of all shards of a pack that are listed.
@@ -149,18 +132,16 @@ func (v *Inventory) PackBytes(n PackName) (total int64) {
 // Even says whether all shards of a pack that are listed are equally long, as they must be.
 func (v *Inventory) Even(n PackName) bool { return len(v.odd[n]) == 0 }
 
-// Lineup gives the inventory's numbers of the members of a layout, in the layout's order.
-func (v *Inventory) Lineup(p Placement) []int {
-	byLabel := make(map[string]int, len(v.members))
-	for i, m := range v.members {
-		byLabel[m.Label] = i
-	}
+// Lineup gives the places in Members of the members of a layout, in the layout's order.
+func (a *Archive) Lineup(p Placement) []int {
 	var lineup []int
-	for _, m := range p.Set.Members() {
-		lineup = append(lineup, byLabel[m.Label])
+	for i, l := range a.card.layouts() {
+		if a.placements[i].Geometry == p.Geometry {
+			for _, id := range l.Members {
+				lineup = append(lineup, slices.Index(a.ids, id))
+			}
+			return lineup
+		}
 	}
-	return lineup
+	return nil // not reached: p is one of the archive's
 }
-
-// everyone is the Set of all members of all layouts.
-func (a *Archive) everyone() *stripe.Set { return a.all }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -129,40 +130,31 @@ const directoryReads = 8
 
 // unnamed reads the directories of all packs that are not known, and publishes them.
 func (r *rebuild) unnamed(ctx context.Context) error {
-	shards, err := r.list(ctx)
-	if err != nil {
-		return err
-	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(directoryReads)
-	for id, on := range shards {
-		if groupCtx.Err() != nil {
-			break
+	_, listErr := r.a.ListPacks(groupCtx, packPrefix, func(p *PackListing) error {
+		if groupCtx.Err() == nil {
+			shards := 0
+			for _, s := range p.Shards {
+				if s.Size > 0 {
+					shards++
+				}
+			}
+			id := p.Pack
+			group.Go(func() error { return r.pack(groupCtx, id, shards) })
 		}
-		group.Go(func() error { return r.pack(groupCtx, id, len(on)) })
-	}
+		return groupCtx.Err()
+	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return r.publish(ctx, 0)
-}
-
-// list says which members have a shard of each pack, by their place among the members of all layouts.
-func (r *rebuild) list(ctx context.Context) (map[pack.ID][]uint8, error) {
-	shards := map[pack.ID][]uint8{}
-	_, err := r.a.all.ListEach(ctx, "binaries/", func(member int, info remote.Info) error {
-		if id, _, ok := pack.ParseName(info.Name); ok && info.Size > 0 {
-			shards[id] = append(shards[id], uint8(member))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list packs: %w", err)
+	if listErr != nil {
+		return fmt.Errorf("list packs: %w", listErr)
 	}
-	return shards, nil
+	return r.publish(ctx, 0)
 }
 
 // pack reads the directories of one pack that are not known.
@@ -270,8 +262,8 @@ func (r *rebuild) rescueColumn(ctx context.Context, key columnKey) error {
 		}
 		return ctx.Err()
 	}
-	known, err := r.a.knowsAll(ctx, c)
-	if err != nil || known {
+	has := make([]bool, len(c.Entries))
+	if err := r.a.Has(ctx, c.Kind, entryIDs(*c), has); err != nil || !slices.Contains(has, false) {
 		return err
 	}
 	r.report.Weak++
@@ -340,7 +332,7 @@ func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Colum
 
 // ReadSegments reads all index segments one after the other.
 func (a *Archive) ReadSegments(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
-	for id, err := range a.Packs(ctx, "index/") {
+	for id, err := range a.Packs(ctx, indexPrefix) {
 		if err != nil {
 			return err
 		}

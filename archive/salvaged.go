@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"cairn/chunk"
@@ -42,9 +41,17 @@ func (r *rebuild) fill(ctx context.Context, idx Index) error {
 			return err
 		}
 	}
-	shards, err := r.list(ctx)
+	shards := map[pack.ID][]int{} // on which members there are some
+	_, err := r.a.ListPacks(ctx, packPrefix, func(p *PackListing) error {
+		for _, s := range p.Shards {
+			if s.Size > 0 {
+				shards[p.Pack] = append(shards[p.Pack], s.Member)
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("list packs: %w", err)
 	}
 	for _, lost := range []bool{true, false} {
 		if err := r.segmentParts(ctx, shards, lost); err != nil {
@@ -90,7 +97,7 @@ func (a *Archive) syncSalvaged(ctx context.Context, idx Index, listed map[pack.I
 
 // segmentParts applies what can be read of the segments: in the first round the columns that are lost, in the second those
 // of packs that are not. Of the others, the columns that survive of packs with too few shards, the directories tell.
-func (r *rebuild) segmentParts(ctx context.Context, shards map[pack.ID][]uint8, lost bool) error {
+func (r *rebuild) segmentParts(ctx context.Context, shards map[pack.ID][]int, lost bool) error {
 	for id, err := range r.a.Packs(ctx, "index/") {
 		if err != nil {
 			return err
@@ -112,8 +119,12 @@ func (r *rebuild) segmentParts(ctx context.Context, shards map[pack.ID][]uint8, 
 		}
 		var round []pack.Column
 		for _, c := range columns {
+			at, ok := r.a.placement(c.Geometry)
+			if !ok {
+				continue
+			}
 			on := shards[c.Pack]
-			whole, own := len(on) >= c.K, slices.Contains(on, r.a.memberOf(c.Geometry, c.Pack, c.Number))
+			whole, own := len(on) >= c.K, slices.Contains(on, r.a.memberIndex(at, c.Pack, c.Number))
 			switch {
 			case lost && !whole && !own:
 				round = append(round, c)
@@ -133,16 +144,6 @@ func (r *rebuild) segmentParts(ctx context.Context, shards map[pack.ID][]uint8, 
 		}
 	}
 	return nil
-}
-
-// memberOf finds the member on which a shard lies, by its place among the members of all layouts.
-func (a *Archive) memberOf(g pack.Geometry, id pack.ID, shard int) uint8 {
-	for _, l := range a.card.layouts() {
-		if l.geometry() == g {
-			return uint8(slices.Index(a.ids, l.Members[pack.Member(id, shard, g.N())]))
-		}
-	}
-	return math.MaxUint8 // not reached: who asks knows that the archive has this layout, or finds no such member
 }
 
 // readSegmentParts is ReadSegment that does with the data columns that are there.

@@ -21,7 +21,7 @@
 // written, except to the local index, which Run makes anew from what the members hold. Others may back up, repair and change
 // the layout meanwhile: what is missing in a listing is asked for again, and a pack that was replaced is not a loss.
 //
-// Memory: about 200 bytes for each pack and 60 for each distinct directory, and cores + 1 shards (8 MiB with 4+2, at most
+// Memory: about 250 bytes for each pack (130 in a scrub) and 60 for each distinct directory, and cores + 1 shards (8 MiB with 4+2, at most
 // 32) while data is read.
 package check
 
@@ -39,7 +39,7 @@ type Options struct {
 	ReadData bool   // of Run; Shards always reads
 	Subset   Subset // of the packs that are read; zero: all
 	// Packs are read by Run also without ReadData: a repair knows which ones are bad, and wants to know what that costs.
-	Packs map[archive.PackName]bool
+	Packs    map[archive.PackName]bool
 	Progress *Progress
 	// Found is called for each damage as it is found, one at a time. May be nil.
 	Found func(Damage)

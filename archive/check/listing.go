@@ -27,7 +27,7 @@ func (c *checker) inventory(ctx context.Context) error {
 		}
 	}
 	for _, p := range c.a.Placements() {
-		c.layouts = append(c.layouts, layout{p, inv.Lineup(p)})
+		c.layouts = append(c.layouts, layout{p, c.a.Lineup(p)})
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ const askTwice = 32
 
 // missing asks for a shard that was not listed: it may have been on its way.
 func (c *checker) missing(ctx context.Context, name archive.PackName, member int) bool {
-	if c.missed[member].Load() < askTwice {
+	if c.insist || c.missed[member].Load() < askTwice {
 		if _, err := c.inv.Members()[member].Store.Stat(ctx, name.String()); !errors.Is(err, remote.ErrNotExist) {
 			return false
 		}

@@ -26,6 +26,7 @@ type checker struct {
 	inv     *archive.Inventory
 	layouts []layout
 	missed  []atomic.Int32                  // by member of the inventory: shards that are not there
+	insist  bool                            // ask for every shard that is not listed
 	blindTo map[string]bool                 // members that could not be listed: what lies on them is neither good nor bad
 	packs   map[archive.PackName]*packState // what the index names; nil in Shards
 	total   uint64                          // bytes of all shards of data and tree packs that should be there

@@ -22,42 +22,57 @@ func Shards(ctx context.Context, a *archive.Archive, o Options) (*Report, error)
 	return c.run(ctx, c.copies, c.inventory, c.scrub)
 }
 
+// scrubbing is what a scrub remembers from pack to pack.
+type scrubbing struct {
+	*checker
+	total  uint64
+	again  []archive.PackName // had too few shards: perhaps they were on their way
+	last   bool               // those are looked at once more
+	strays map[string]int     // by member: shards of packs whose layout it is not in
+}
+
 // scrub looks at all packs that any member lists.
 func (c *checker) scrub(ctx context.Context) error {
-	total := uint64(c.inv.Bytes())
-	read := func(name archive.PackName) bool {
-		return name.Index || c.o.Subset.Has(name.ID, total) || !c.inv.Even(name)
-	}
+	s := &scrubbing{checker: c, total: uint64(c.inv.Bytes()), strays: map[string]int{}}
 	c.o.Progress.TotalPacks.Store(uint64(c.inv.Len()))
 	for name := range c.inv.Packs() {
-		if read(name) {
+		if s.reads(name) {
 			c.o.Progress.TotalBytes.Add(uint64(c.inv.PackBytes(name)))
 		}
 	}
-	strays := map[string]int{}
-	err := c.each(ctx, c.inv.Packs(), func(ctx context.Context, name archive.PackName, buf *[]byte) error {
-		return c.scrubPack(ctx, name, read(name), strays, buf)
-	})
-	for member, n := range strays {
+	if err := c.each(ctx, c.inv.Packs(), s.pack); err != nil {
+		return err
+	}
+	s.last, c.insist = true, true
+	if err := c.each(ctx, slices.Values(s.again), s.pack); err != nil {
+		return err
+	}
+	for member, n := range s.strays {
 		c.note("binaries/", fmt.Sprintf("%d packs have shards on %s, which is not of their layout: left by a change of the layout, harmless", n, member))
 	}
-	return err
+	return nil
 }
 
-func (c *checker) scrubPack(ctx context.Context, name archive.PackName, read bool, strays map[string]int, buf *[]byte) error {
+// reads says whether the shards of a pack are read, or compared by the listings only.
+func (s *scrubbing) reads(name archive.PackName) bool {
+	return name.Index || s.o.Subset.Has(name.ID, s.total) || !s.inv.Even(name)
+}
+
+func (s *scrubbing) pack(ctx context.Context, name archive.PackName, buf *[]byte) error {
 	p := &packState{}
 	if name.Index {
 		p.kind = chunk.Index
 	}
-	if err := c.placeByHeader(ctx, name, p); err != nil {
+	if err := s.placeByHeader(ctx, name, p); err != nil {
 		return err
 	}
 	if p.layout == nil { // no shard has a header: each of them is told of as it would be in the newest layout
-		p.layout = &c.layouts[0]
+		p.layout = &s.layouts[0]
 	}
-	damages := c.compare(ctx, name, p)
+	damages := s.compare(ctx, name, p)
+	read := s.reads(name)
 	if read {
-		more, err := c.readShards(ctx, name, p, buf)
+		more, err := s.readShards(ctx, name, p, buf)
 		if err != nil {
 			return err
 		}
@@ -66,32 +81,49 @@ func (c *checker) scrubPack(ctx context.Context, name archive.PackName, read boo
 			return nil // it was removed since it was listed
 		}
 	}
-	c.count(func(r *Report) {
+	if !p.lost() || !s.later(name) {
+		s.counted(name, p, read)
+		s.judge(name, p, damages)
+	}
+	return ctx.Err()
+}
+
+// later puts a pack with too few shards off to the end of the scrub. When there are many, they are not on their way.
+func (s *scrubbing) later(name archive.PackName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last || len(s.again) == askTwice {
+		return false
+	}
+	s.again = append(s.again, name)
+	return true
+}
+
+func (s *scrubbing) counted(name archive.PackName, p *packState, read bool) {
+	s.count(func(r *Report) {
 		if name.Index {
 			r.Segments++
 		} else if r.Packs++; read {
 			r.PacksRead++
 		}
-		for i, m := range c.inv.Members() {
-			if _, listed := c.inv.Size(name, i); listed && !slices.Contains(p.layout.lineup, i) {
-				strays[m.Label]++
+		for i, m := range s.inv.Members() {
+			if _, listed := s.inv.Size(name, i); listed && !slices.Contains(p.layout.lineup, i) {
+				s.strays[m.Label]++
 			}
 		}
 	})
-	c.judge(name, p, damages)
-	return ctx.Err()
 }
 
 // judge tells what is wrong with a pack that was scrubbed. Of one with too few shards, the missing ones are one damage.
-func (c *checker) judge(name archive.PackName, p *packState, damages []Damage) {
+func (s *scrubbing) judge(name archive.PackName, p *packState, damages []Damage) {
 	g := p.layout.Geometry
 	if p.lost() {
 		damages = slices.DeleteFunc(damages, func(d Damage) bool { return d.missing })
 		damages = append(damages, Damage{Object: name.String(), Problem: fmt.Sprintf("%d of its %d shards are good, and %d are needed: lost, or left by an interrupted upload (check with a key tells)",
 			g.N()-bits.OnesCount32(p.broken), g.N(), g.K)})
-		c.count(func(r *Report) { r.Short++ })
+		s.count(func(r *Report) { r.Short++ })
 	}
 	for _, d := range damages {
-		c.found(d)
+		s.found(d)
 	}
 }

@@ -76,7 +76,7 @@ func TestScrubFindsAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	for seed := range uint64(15) {
-		injuries, err := damage.Hurt(t.Context(), rand.New(rand.NewPCG(seed, 1)), b.all(), 2, "binaries/", "index/", "keys/", "snapshots/")
+		injuries, err := whole.Hurt(t.Context(), rand.New(rand.NewPCG(seed, 1)), b.all(), 2, "binaries/", "index/", "keys/", "snapshots/")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,6 +239,35 @@ func TestScrubSubset(t *testing.T) {
 	}
 	if read != 6 || found != 6 {
 		t.Errorf("%d packs were read and %d found in four quarters", read, found)
+	}
+}
+
+// TestScrubOnItsWay: a pack that is being stored while it is read first is whole in the end.
+func TestScrubOnItsWay(t *testing.T) {
+	t.Parallel()
+	b := three(t, 2, 1)
+	name := b.objects(0, "binaries/")[0]
+	var shards [][]byte
+	for i := range 2 {
+		shards = append(shards, b.read(i, name))
+		b.put(i, name, nil)
+	}
+	a, err := archive.Open(t.Context(), b.members(), archive.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newChecker(a, Options{})
+	c.keyless = true
+	b.stores[0].Set(fault.Rule{Op: fault.Stat, Name: name, Hits: 1, Err: remote.ErrNotExist})
+	b.stores[1].Set(fault.Rule{Op: fault.Stat, Name: name, Hits: 1, Err: remote.ErrNotExist}) // as long as the first look takes
+	r, err := c.run(t.Context(), c.copies, c.inventory, func(context.Context) error {
+		for i, data := range shards {
+			b.put(i, name, data)
+		}
+		return nil
+	}, c.scrub)
+	if err != nil || r.Damaged > 0 || r.Packs != 6 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

@@ -61,7 +61,9 @@ func (c *checker) each(ctx context.Context, names iter.Seq[archive.PackName], do
 			if err := do(groupCtx, name, buf); err != nil {
 				return err
 			}
-			c.o.Progress.Packs.Add(1)
+			if !c.insist { // a second look is not counted
+				c.o.Progress.Packs.Add(1)
+			}
 			return nil
 		})
 	}

@@ -17,11 +17,13 @@
 //   - A pack with fewer than k good shards is left alone: if no segment names it, an interrupted upload left it.
 //   - A copy of what was removed from all members meanwhile is not left behind.
 //
-// A key slot or a snapshot that is on some members only was stored, or removed, while the others were away; which of the two,
-// nothing tells. It is copied to all: what was to be removed can be removed again.
+// A snapshot that is on some members only was stored, or removed, while the others were away; which of the two, nothing tells. It is
+// copied to all: what was to be removed can be removed again. A key slot is not, when it is on fewer than half of the members: a key
+// that was removed must not come back by itself.
 //
-// Memory: two packs at a time, each n shards and at most m rebuilt ones: 2 × (48 + 16) MiB with 4+2, 2 × (56 + 16) with 10+4, and about
-// 100 bytes for each pack. A crash, or the end of the context, leaves what was healed; running it again goes on.
+// Memory: packs of at most 112 MiB of shards at a time (two of 4+2, one of 10+4), what of them is rebuilt and read back besides, which is
+// m/n of it each, and about 150 bytes for each pack: 196 MB at the peak with 10+4. A crash, or the end of the context, leaves what was
+// healed; running it again goes on.
 package repair
 
 import (

@@ -193,7 +193,7 @@ func (b *bench) as(whole damage.State) {
 
 func (b *bench) hurt(seed uint64, most int, prefixes ...string) (places []string) {
 	b.t.Helper()
-	injuries, err := damage.Hurt(b.t.Context(), rand.New(rand.NewPCG(seed, 2)), b.all(), most, prefixes...)
+	injuries, err := b.state().Hurt(b.t.Context(), rand.New(rand.NewPCG(seed, 2)), b.all(), most, prefixes...)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -13,8 +15,12 @@ import (
 	"cairn/remote/stripe"
 )
 
-// atOnce is how many packs are repaired at once: one is read while the other is hashed, rebuilt and written.
-const atOnce = 2
+// atOnce packs are repaired at once, as long as their shards take no more than budget bytes together: two with 4+2 (6 × 8 MiB),
+// where one is read while the other is hashed, one with 10+4 (14 × 7.5 MiB), four of small ones, which wait for the members.
+const (
+	atOnce = 4
+	budget = 112 << 20
+)
 
 // survey lists what all members hold.
 func (r *run) survey(ctx context.Context) error {
@@ -24,7 +30,7 @@ func (r *run) survey(ctx context.Context) error {
 	}
 	r.inv = inv
 	for _, p := range r.a.Placements() {
-		r.layouts = append(r.layouts, layout{p, inv.Lineup(p)})
+		r.layouts = append(r.layouts, layout{p, r.a.Lineup(p)})
 	}
 	for i, m := range inv.Members() {
 		if inv.Unlisted(i) != nil && m.Store != nil {
@@ -51,17 +57,30 @@ func (r *run) chosen(name archive.PackName) bool {
 
 // packs looks at all packs that any member lists: index packs first, because they are few and every reader needs them.
 func (r *run) packs(ctx context.Context) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
 	for _, index := range []bool{true, false} {
-		for name := range r.inv.Packs() {
-			if groupCtx.Err() != nil {
-				break
-			}
-			if name.Index == index && r.chosen(name) {
-				group.Go(func() error { return r.pack(groupCtx, name) })
+		chosen := func(yield func(archive.PackName) bool) {
+			for name := range r.inv.Packs() {
+				if name.Index == index && r.chosen(name) && !yield(name) {
+					return
+				}
 			}
 		}
+		if err := r.each(ctx, chosen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each repairs packs, some at once.
+func (r *run) each(ctx context.Context, names iter.Seq[archive.PackName]) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for name := range names {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return r.pack(groupCtx, name) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -69,24 +88,43 @@ func (r *run) packs(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// pack repairs one pack, if it needs it.
+// pack repairs one pack, if it needs it. One that has too few shards is not judged before losses has asked the index.
 func (r *run) pack(ctx context.Context, name archive.PackName) error {
-	defer r.o.Progress.Packs.Add(1)
+	if !r.last {
+		defer r.o.Progress.Packs.Add(1)
+	}
 	at, err := r.a.PlacementOf(ctx, name.ID, name.Kind())
 	if err != nil {
 		return r.unplaced(ctx, name, err)
 	}
-	if r.o.Missing && !r.suspects[name] && r.inv.Even(name) && r.listedWhole(name, at) {
+	if r.o.Missing && !r.last && !r.suspects[name] && r.inv.Even(name) && r.listedWhole(name, at) {
 		return nil
 	}
-	p, err := r.a.RepairPack(ctx, at, name.ID, name.Kind(), archive.RepairOptions{DryRun: r.o.DryRun})
-	if err != nil {
+	weight := r.weight(name, at)
+	if err := r.memory.Acquire(ctx, weight); err != nil {
 		return err
 	}
-	if !vanished(p) {
+	p, err := r.a.RepairPack(ctx, at, name.ID, name.Kind(), archive.RepairOptions{DryRun: r.o.DryRun})
+	r.memory.Release(weight)
+	switch {
+	case err != nil:
+		return err
+	case p.Lost == nil || r.last:
 		r.tell(name, at, p)
+	case !vanished(p):
+		r.setShort(name)
 	}
 	return nil
+}
+
+// weight is what the shards of a pack take, or all of the budget.
+func (r *run) weight(name archive.PackName, at archive.Placement) int64 {
+	longest := int64(0)
+	for i := range r.inv.Members() {
+		size, _ := r.inv.Size(name, i)
+		longest = max(longest, size)
+	}
+	return min(budget, longest*int64(at.Geometry.N()))
 }
 
 // unplaced is a pack none of whose shards has a header.
@@ -94,15 +132,20 @@ func (r *run) unplaced(ctx context.Context, name archive.PackName, err error) er
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	r.looked(name)
 	var few *stripe.TooFewError
-	if errors.As(err, &few) {
+	switch {
+	case errors.As(err, &few):
+		r.looked(name)
 		r.count(func(p *Report) { p.Undecided++ })
 		r.found(Finding{Object: name.String(), Problem: "its layout cannot be told", Outcome: Left, Err: err})
-		return nil
+	case r.last:
+		r.looked(name)
+		at := r.a.Placements()[0]
+		r.lost(Loss{Pack: name, Kind: name.Kind(), Need: at.Geometry.K})
+		r.tally(at, 0, 0)
+	default:
+		r.setShort(name)
 	}
-	at := r.a.Placements()[0]
-	r.setShort(name, short{Loss{Pack: name, Kind: name.Kind(), Need: at.Geometry.K}, at, 0, 0})
 	return nil
 }
 
@@ -170,7 +213,8 @@ func (r *run) tell(name archive.PackName, at archive.Placement, p *archive.PackR
 		if errors.As(p.Lost, &damage) {
 			good = damage.Good
 		}
-		r.setShort(name, short{Loss{Pack: name, Kind: p.Kind, Good: good, Need: k}, at, before, after})
+		r.lost(Loss{Pack: name, Kind: p.Kind, Good: good, Need: k})
+		r.tally(at, before, after)
 		return
 	}
 	if !can {
@@ -271,49 +315,63 @@ func (r *run) lacks(members ...string) {
 	})
 }
 
-func (r *run) setShort(name archive.PackName, s short) {
+func (r *run) setShort(name archive.PackName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.short[name] = s
+	r.short[name] = true
 }
 
-// losses tells the packs that are lost from those whose upload was interrupted: a segment names the former.
+func (r *run) lost(l Loss) {
+	r.count(func(p *Report) {
+		if p.LostCount++; len(p.Lost) < maxLosses {
+			p.Lost = append(p.Lost, l)
+		}
+	})
+	r.found(Finding{Object: l.Pack.String(), Problem: fmt.Sprintf("%d of the %d shards that a %s pack needs are good", l.Good, l.Need, l.Kind), Outcome: Left})
+}
+
+// losses tells the packs that are lost from those whose upload was interrupted: a segment names the former. It also finds those
+// of which no member lists anything. What is named was whole before, so it is read again: it may have been on its way when
+// it was read first.
 func (r *run) losses(ctx context.Context) error {
-	if len(r.short) == 0 {
-		return nil
-	}
 	named, sure, err := r.named(ctx)
 	if err != nil {
 		return err
 	}
-	r.report.Unsure = !sure
-	for name, s := range r.short {
-		if !named[name] && sure {
+	for name := range r.short {
+		switch {
+		case !sure:
+			named[name] = true
+			r.report.Unsure = true
+		case !named[name]:
+			r.looked(name)
 			r.report.Unfinished++
-			continue
 		}
-		r.tally(s.at, s.before, s.after)
-		if r.report.LostCount++; len(r.report.Lost) < maxLosses {
-			r.report.Lost = append(r.report.Lost, s.Loss)
-		}
-		r.found(Finding{Object: name.String(), Problem: fmt.Sprintf("%d of the %d shards that a %s pack needs are good", s.Good, s.Need, s.Kind), Outcome: Left})
 	}
-	return nil
+	r.last = true
+	return r.each(ctx, maps.Keys(named))
 }
 
-// named says which packs index segments name. It is not sure without a key, nor when a segment cannot be read.
+// named reads the index segments, if there is a key, and returns which of the packs that are short, or that no member lists,
+// they name. It is not sure without a key, nor when a segment cannot be read.
 func (r *run) named(ctx context.Context) (named map[archive.PackName]bool, sure bool, err error) {
+	named = map[archive.PackName]bool{}
 	if r.a.Keys() == nil {
-		return nil, false, nil
+		return named, false, nil
 	}
-	named, sure = map[archive.PackName]bool{}, true
+	sure = true
 	err = r.a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {
 		if err != nil && !archive.Unfinished(err) {
-			named[archive.NameOf(id, chunk.Index)] = true
 			sure = false
+			if name := archive.NameOf(id, chunk.Index); r.short[name] {
+				named[name] = true
+			}
 		}
 		for i := range columns {
-			named[archive.NameOf(columns[i].Pack, columns[i].Kind)] = true
+			name := archive.NameOf(columns[i].Pack, columns[i].Kind)
+			if r.short[name] || !r.inv.Has(name) && r.chosen(name) {
+				named[name] = true
+			}
 		}
 		return nil
 	})

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"cairn/archive"
 	"cairn/remote/stripe"
 )
@@ -22,7 +24,9 @@ type run struct {
 	inv      *archive.Inventory
 	layouts  []layout
 	suspects map[archive.PackName]bool
-	short    map[archive.PackName]short
+	short    map[archive.PackName]bool // packs with too few good shards: lost, or left by an interrupted upload
+	last     bool                      // losses: what is short now is lost
+	memory   *semaphore.Weighted
 }
 
 // layout is a placement with the inventory's numbers of its members.
@@ -31,22 +35,10 @@ type layout struct {
 	lineup []int
 }
 
-// short is a pack with too few good shards: lost, or left by an interrupted upload.
-type short struct {
-	Loss
-	at            archive.Placement
-	before, after int // good shards
-}
-
 // Run repairs. The report is as far as it came, also with an error; a *stripe.TooFewError means that fewer members are there
 // than the current layout needs.
 func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
-	if o.Progress == nil {
-		o.Progress = &Progress{}
-	}
-	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]short{}}
-	r.report.Lacking = map[string]int{}
-	r.report.Unsure = a.Keys() == nil
+	r := newRun(a, o)
 	if err := r.enough(); err != nil {
 		return &r.report, err
 	}
@@ -62,6 +54,15 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 		}
 	}
 	return &r.report, nil
+}
+
+func newRun(a *archive.Archive, o Options) *run {
+	if o.Progress == nil {
+		o.Progress = &Progress{}
+	}
+	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]bool{}, memory: semaphore.NewWeighted(budget)}
+	r.report.Lacking = map[string]int{}
+	return r
 }
 
 // enough notes the members that are away, and fails at once if too few are left to repair anything.

@@ -85,19 +85,17 @@ func (s State) names(prefixes []string) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// Hurt damages every object below the prefixes on at least one and at most `most` members, each in a way drawn at random.
-func Hurt(ctx context.Context, r *rand.Rand, members []remote.Store, most int, prefixes ...string) ([]Injury, error) {
-	state, err := Read(ctx, members)
-	if err != nil {
-		return nil, err
-	}
+// Hurt damages every object below the prefixes on at least one and at most `most` members, each in a way drawn at random. The
+// members hold s.
+func (s State) Hurt(ctx context.Context, r *rand.Rand, members []remote.Store, most int, prefixes ...string) ([]Injury, error) {
 	var done []Injury
-	for _, name := range state.names(prefixes) {
+	for _, name := range s.names(prefixes) {
 		for _, i := range r.Perm(len(members))[:1+r.IntN(most)] {
-			what, data := change(r, state, i, name)
+			what, data := change(r, s, i, name)
 			if what == "" {
 				continue
 			}
+			var err error
 			if data == nil {
 				err = members[i].Delete(ctx, name)
 			} else {
