@@ -16,12 +16,12 @@ func slotName(id seal.SlotID) string { return "keys/" + id.String() }
 // damaged everywhere is left out with a notice.
 func (a *Archive) Slots(ctx context.Context) ([]*seal.Slot, error) {
 	var slots []*seal.Slot
-	for info, err := range a.set.List(ctx, "keys/") {
+	for info, err := range a.all.List(ctx, "keys/") {
 		if err != nil {
 			return nil, fmt.Errorf("list key slots: %w", err)
 		}
 		var slot *seal.Slot
-		_, err := a.set.GetVerified(ctx, info.Name, func(data []byte) error {
+		_, err := a.all.GetVerified(ctx, info.Name, func(data []byte) error {
 			s, err := seal.ParseSlot(data)
 			if err == nil && slotName(s.ID) != info.Name {
 				err = errors.New("slot has another id than its name")
@@ -79,7 +79,7 @@ func (a *Archive) RemoveSlot(ctx context.Context, id seal.SlotID) error {
 	if full == 0 {
 		return remote.WithHint(errors.New("this is the last key that can read the archive"), "add another one first with `cairn key add`")
 	}
-	if err := a.set.Delete(ctx, slotName(id)); err != nil {
+	if err := a.all.Delete(ctx, slotName(id)); err != nil {
 		return fmt.Errorf("remove key slot %s: %w", id, err)
 	}
 	return nil

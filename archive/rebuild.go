@@ -118,7 +118,7 @@ func (r *rebuild) unnamed(ctx context.Context) error {
 // list counts the shards of each pack.
 func (r *rebuild) list(ctx context.Context) (map[pack.ID]int, error) {
 	shards := map[pack.ID]int{}
-	_, err := r.a.set.ListEach(ctx, "binaries/", func(_ int, info remote.Info) error {
+	_, err := r.a.all.ListEach(ctx, "binaries/", func(_ int, info remote.Info) error {
 		if id, _, ok := pack.ParseName(info.Name); ok && info.Size > 0 {
 			shards[id]++
 		}

@@ -36,7 +36,7 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
 	ids := map[chunk.ID]bool{}
 	marks := map[chunk.ID]bool{}
-	for info, err := range a.set.List(ctx, snapshotPrefix) {
+	for info, err := range a.all.List(ctx, snapshotPrefix) {
 		if err != nil {
 			return nil, fmt.Errorf("list snapshots: %w", err)
 		}
@@ -110,7 +110,7 @@ func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot
 	if err := a.needReadKey(); err != nil {
 		return nil, err
 	}
-	object, err := a.set.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error {
+	object, err := a.all.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error {
 		if chunk.Sum(data) != id {
 			return errors.New("content does not match its name")
 		}
@@ -212,10 +212,10 @@ func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) 
 // RemoveSnapshot removes a snapshot and its mark from every member. Its blobs stay until they are pruned.
 func (a *Archive) RemoveSnapshot(ctx context.Context, id chunk.ID) error {
 	name := snapshotPrefix + id.String()
-	if err := a.set.Delete(ctx, name+markSuffix); err != nil {
+	if err := a.all.Delete(ctx, name+markSuffix); err != nil {
 		return remote.WithHint(fmt.Errorf("remove mark of snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
 	}
-	if err := a.set.Delete(ctx, name); err != nil {
+	if err := a.all.Delete(ctx, name); err != nil {
 		return remote.WithHint(fmt.Errorf("remove snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
 	}
 	return nil

@@ -178,7 +178,15 @@ func (a *Archive) hopeless(ctx context.Context, err error) bool {
 		return err != nil
 	}
 	var few *stripe.TooFewError
-	return errors.As(err, &few) && len(few.Missing) > a.geom.M
+	if !errors.As(err, &few) {
+		return false
+	}
+	for _, p := range a.placements {
+		if p.Geometry.K == few.Need && len(few.Missing) <= p.Geometry.M {
+			return false
+		}
+	}
+	return true
 }
 
 // apply puts a segment into the index. When the index refuses it, because a column contradicts what another segment says of
@@ -247,7 +255,7 @@ func (a *Archive) ReadSegment(ctx context.Context, id pack.ID) ([]pack.Column, e
 // Packs lists the packs below a prefix ("binaries/" or "index/"), each once, whichever members have shards of it.
 func (a *Archive) Packs(ctx context.Context, prefix string) func(yield func(pack.ID, error) bool) {
 	return func(yield func(pack.ID, error) bool) {
-		for info, err := range a.set.List(ctx, prefix) {
+		for info, err := range a.all.List(ctx, prefix) {
 			if err != nil {
 				yield(pack.ID{}, fmt.Errorf("list %s: %w", prefix, err))
 				return
