@@ -196,3 +196,26 @@ func (a *Archive) RemovePack(ctx context.Context, p Placement, id pack.ID, kind 
 	}
 	return left, nil
 }
+
+// MakeShard makes one shard of a pack from k others, the data shards first.
+func (a *Archive) MakeShard(ctx context.Context, p Placement, id pack.ID, kind chunk.Type, shard int) ([]byte, error) {
+	reads, err := a.readShards(ctx, p, id, kind)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := a.wholePack(p, id, kind, reads)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.verifySignature(whole.Header); err != nil {
+		return nil, err
+	}
+	objects := make([][]byte, len(reads))
+	for j, r := range reads {
+		objects[j] = r.object
+	}
+	if objects, err = pack.RebuildShards(whole.Header, objects); err != nil {
+		return nil, fmt.Errorf("rebuild pack %s: %w", id.Short(), err)
+	}
+	return objects[shard], nil
+}

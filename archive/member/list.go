@@ -120,6 +120,14 @@ type packSeen struct {
 	at   []sighting
 }
 
+// anyKind is the kind by which a pack is asked for: a name does not tell data from trees.
+func anyKind(k chunk.Type) chunk.Type {
+	if k == chunk.Index {
+		return k
+	}
+	return chunk.Data
+}
+
 type sighting struct {
 	member int32
 	size   int64
@@ -179,7 +187,7 @@ func (l *lister) note(i int, info remote.Info) {
 	if id, kind, ok := pack.ParseName(info.Name); ok {
 		p := l.packs[id]
 		if p == nil {
-			p = &packSeen{kind: kind}
+			p = &packSeen{kind: anyKind(kind)}
 			l.packs[id] = p
 		}
 		p.at = append(p.at, sighting{int32(i), info.Size})

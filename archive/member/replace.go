@@ -1,0 +1,466 @@
+package member
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"cairn/archive"
+	"cairn/chunk"
+	"cairn/pack"
+	"cairn/remote"
+	"cairn/remote/stripe"
+)
+
+// ReplaceOptions say how Replace works.
+type ReplaceOptions struct {
+	// Reopen opens the archive with these members: after the cards were written.
+	Reopen   func(ctx context.Context, members []archive.Member) (*archive.Archive, error)
+	DryRun   bool         // count only
+	Progress *Progress    // may be nil
+	Notice   func(string) // may be nil
+}
+
+// ReplaceReport tells what Replace did, counted by what was read back.
+type ReplaceReport struct {
+	Old      archive.MemberInfo
+	OldReads bool   // the old member answered
+	ID       string // of the new member
+	// Expected is how many shards belong on the new member, Present how many of them are there and proved themselves when they were
+	// read back: Kept were there already (a run that was interrupted), Copied come from the old member, Rebuilt from the others.
+	Expected, Present     int
+	Kept, Copied, Rebuilt int
+	Bytes                 int64 // of all shards that belong there
+	Copies                int   // mirrored objects written
+	// Failed are packs whose shard could not be made, with the reason.
+	Failed map[pack.ID]error
+	// Weak counts packs with fewer than k shards, from which nothing can be made: cut-short uploads, or lost.
+	Weak  int
+	Cards []archive.CardWrite
+}
+
+// buildAtOnce packs are rebuilt at the same time: each takes up to n shards of memory, 48 MiB with 4+2.
+const buildAtOnce = 3
+
+// maxPasses bounds how often the listings are compared while others write: each pass finds less than the one before.
+const maxPasses = 100
+
+// Replace puts a new, empty member into the place of an old one, which may be gone. The new one gets all mirrored objects
+// and every shard that belongs there: copied from the old member where that has one that proves itself, made from k others
+// otherwise. When a listing shows nothing more, the cards are written, the new member's first; then what others wrote
+// meanwhile is brought as well. It returns the archive as it is now, for the caller to close.
+//
+// Interrupted at any point it can be run again: shards that are on the new member are read, proved and kept.
+func Replace(ctx context.Context, a *archive.Archive, old string, m archive.Member, o ReplaceOptions) (*ReplaceReport, *archive.Archive, error) {
+	if o.Progress == nil {
+		o.Progress = &Progress{}
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	r := &replacer{a: a, o: o, to: m, done: map[pack.ID]bool{}, failed: map[pack.ID]error{}, report: &ReplaceReport{}}
+	joined, err := newcomer(ctx, a, m)
+	if err != nil {
+		return r.report, nil, err
+	}
+	info, findErr := Find(a, old)
+	if joined != "" {
+		if findErr == nil && info.ID != joined {
+			return r.report, nil, fmt.Errorf("%s is a member of the archive already, and not in the place of %s", m.URL, old)
+		}
+		r.report.Old = info // what is left of it: its cards name the new one
+		b, err := r.finish(ctx, joined)
+		return r.report, b, err
+	}
+	if findErr != nil {
+		return r.report, nil, findErr
+	}
+	r.report.Old, r.old = info, info.Store
+	change, err := a.PlanReplace(info.ID)
+	if err != nil {
+		return r.report, nil, err
+	}
+	r.id = change.New()[0]
+	r.report.ID = r.id
+	r.places = placesOf(change.Layouts(), change.Placements(map[string]remote.Store{r.id: m.Store}), r.id)
+	if o.DryRun {
+		_, err := r.survey(ctx)
+		return r.report, nil, err
+	}
+	if err := r.fill(ctx); err != nil {
+		return r.report, nil, err
+	}
+	if r.report.Cards, err = a.WriteCards(ctx, change, map[string]remote.Store{r.id: m.Store}); err != nil {
+		return r.report, nil, err
+	}
+	b, err := r.finish(ctx, r.id)
+	return r.report, b, err
+}
+
+// Find finds the member that is meant: by number, id, or address, also that of a member which is not there.
+func Find(a *archive.Archive, name string) (archive.MemberInfo, error) {
+	var found []archive.MemberInfo
+	for _, m := range a.Members() {
+		if name == m.ID || name == m.URL && name != "" || name == m.Label || strings.HasPrefix(m.Label, name+" (") || m.Number >= 0 && name == strconv.Itoa(m.Number) {
+			found = append(found, m)
+		}
+	}
+	const hint = "`cairn member list` shows the members with their numbers and ids"
+	switch {
+	case len(found) == 0:
+		return archive.MemberInfo{}, remote.WithHint(fmt.Errorf("no member of the archive is called %q", name), hint)
+	case len(found) > 1:
+		return archive.MemberInfo{}, remote.WithHint(fmt.Errorf("%q may mean %d members", name, len(found)), hint)
+	}
+	// The address of a member that is not there is a guess as soon as several are missing.
+	missing := 0
+	for _, m := range a.Members() {
+		if m.Store == nil {
+			missing++
+		}
+	}
+	if m := found[0]; m.Store == nil && missing > 1 && name != m.ID && name != strconv.Itoa(m.Number) {
+		return m, remote.WithHint(fmt.Errorf("%d members are missing, and nothing tells which of them was at %s", missing, name), "name it by its number; "+hint)
+	}
+	return found[0], nil
+}
+
+// replacer is one call of Replace.
+type replacer struct {
+	a      *archive.Archive
+	o      ReplaceOptions
+	to     archive.Member
+	id     string
+	old    remote.Store // nil when it is gone
+	places []newPlace
+	report *ReplaceReport
+
+	mu       sync.Mutex
+	oldFails int
+	done     map[pack.ID]bool // shards that were read back from the new member
+	failed   map[pack.ID]error
+}
+
+// newPlace is a layout in which the new member has a place.
+type newPlace struct {
+	archive.Placement
+	number int // of the new member; -1: none
+}
+
+func placesOf(layouts []archive.Layout, placements []archive.Placement, id string) []newPlace {
+	var list []newPlace
+	for i, p := range placements {
+		list = append(list, newPlace{p, slices.Index(layouts[i].Members, id)})
+	}
+	return list
+}
+
+// finish opens the archive with its new member and brings there what others wrote meanwhile.
+func (r *replacer) finish(ctx context.Context, id string) (*archive.Archive, error) {
+	members := []archive.Member{r.to}
+	for _, m := range r.a.Members() {
+		if m.Store != nil && m.ID != id && m.ID != r.report.Old.ID {
+			members = append(members, archive.Member{URL: m.URL, Store: m.Store})
+		}
+	}
+	b, err := r.o.Reopen(ctx, members)
+	if err != nil {
+		return nil, fmt.Errorf("open the archive with its new member: %w", err)
+	}
+	if err := r.renewCards(ctx, b); err != nil {
+		return b, err
+	}
+	r.a, r.id, r.report.ID = b, id, id
+	r.places = nil
+	for _, p := range b.Placements() {
+		r.places = append(r.places, newPlace{p, slices.IndexFunc(p.Set.Members(), func(m stripe.Member) bool { return m.Label == r.to.URL })})
+	}
+	return b, r.fill(ctx)
+}
+
+// renewCards writes the cards that an interrupted run did not come to.
+func (r *replacer) renewCards(ctx context.Context, b *archive.Archive) error {
+	list, err := b.RenewCards(ctx, false)
+	for _, c := range list {
+		if c.Err != nil {
+			r.o.Notice(fmt.Sprintf("card of %s: %v", c.Member, c.Err))
+		}
+	}
+	return err
+}
+
+// fill brings copies and shards until a pass finds nothing to do but what cannot be done.
+func (r *replacer) fill(ctx context.Context) error {
+	r.failed = map[pack.ID]error{}
+	r.report.Failed = r.failed
+	for range maxPasses {
+		n, err := fillCopies(ctx, r.a, []target{{r.to.URL, r.to.Store}})
+		r.report.Copies += n
+		if err != nil {
+			return err
+		}
+		todo, err := r.survey(ctx)
+		if err != nil {
+			return err
+		}
+		if len(todo) == 0 && n == 0 {
+			return nil
+		}
+		if err := r.build(ctx, todo); err != nil {
+			return err
+		}
+	}
+	return errors.New("others write faster than the new member can be filled: run the command again later")
+}
+
+// task is a shard that belongs on the new member and is not known to be there.
+type task struct {
+	id    pack.ID
+	kind  chunk.Type
+	at    archive.Placement
+	shard int
+	size  int64
+}
+
+// survey compares the listings: which shards belong on the new member, and which of those are still to be made.
+func (r *replacer) survey(ctx context.Context) ([]task, error) {
+	packs, err := r.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rep := r.report
+	rep.Expected, rep.Present, rep.Bytes, rep.Weak = 0, 0, 0, 0
+	var todo []task
+	var bytes int64
+	for id, p := range packs {
+		at, err := r.placeOf(ctx, id, p.kind)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			rep.Weak++ // nobody has a header of it
+			continue
+		}
+		if at.number < 0 {
+			continue
+		}
+		size := rightSize(p.at)
+		good := 0
+		for _, s := range p.at {
+			if s.size == size {
+				good++
+			}
+		}
+		if good < at.Geometry.K && !r.done[id] {
+			rep.Weak++
+			continue
+		}
+		rep.Expected++
+		rep.Bytes += size
+		if r.done[id] {
+			rep.Present++
+		} else if _, failed := r.failed[id]; !failed {
+			todo = append(todo, task{id, p.kind, at.Placement, pack.ShardOn(id, at.number, at.Geometry.N()), size})
+			bytes += size
+		}
+	}
+	rep.OldReads = r.old != nil
+	pr := r.o.Progress
+	pr.TotalPacks.Store(pr.Packs.Load() + uint64(len(todo)))
+	pr.TotalBytes.Store(pr.Bytes.Load() + uint64(bytes))
+	slices.SortFunc(todo, func(a, b task) int { return slices.Compare(a.id[:], b.id[:]) })
+	return todo, nil
+}
+
+// list gathers the listings of all members, the old one and the new one. Memory: about 150 bytes for each pack of 4+2.
+func (r *replacer) list(ctx context.Context) (map[pack.ID]*packSeen, error) {
+	stores := map[string]remote.Store{r.to.URL: r.to.Store}
+	for _, m := range r.a.Members() {
+		if m.Store != nil {
+			stores[m.Label] = m.Store
+		}
+	}
+	if r.old != nil {
+		stores["the old member"] = r.old
+	}
+	packs := map[pack.ID]*packSeen{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	number := int32(0)
+	var newErr error
+	for label, s := range stores {
+		number++
+		wg.Go(func() {
+			for _, prefix := range []string{"index/", "binaries/"} {
+				for info, err := range s.List(ctx, prefix) {
+					if err != nil {
+						if s == r.to.Store {
+							newErr = fmt.Errorf("%s: list %s: %w", label, prefix, err)
+						} else if ctx.Err() == nil {
+							r.o.Notice(fmt.Sprintf("%s cannot be listed, packs that only it has are not seen: %v", label, err))
+						}
+						return
+					}
+					if id, kind, ok := pack.ParseName(info.Name); ok {
+						mu.Lock()
+						if packs[id] == nil {
+							packs[id] = &packSeen{kind: anyKind(kind)}
+						}
+						packs[id].at = append(packs[id].at, sighting{number, info.Size})
+						mu.Unlock()
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return packs, errors.Join(newErr, ctx.Err())
+}
+
+// placeOf finds the layout of a pack.
+func (r *replacer) placeOf(ctx context.Context, id pack.ID, kind chunk.Type) (newPlace, error) {
+	if len(r.places) == 1 {
+		return r.places[0], nil
+	}
+	p, err := r.a.PlacementOf(ctx, id, kind)
+	if err != nil {
+		return newPlace{}, err
+	}
+	for _, at := range r.places {
+		if at.Geometry == p.Geometry {
+			return at, nil
+		}
+	}
+	return newPlace{}, fmt.Errorf("pack %s has another layout", id.Short())
+}
+
+// build makes the shards that are to be made. One that cannot be is noted, and does not keep the others from it.
+func (r *replacer) build(ctx context.Context, todo []task) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(buildAtOnce)
+	for _, t := range todo {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			err := r.shard(groupCtx, t)
+			r.o.Progress.Packs.Add(1)
+			r.o.Progress.Bytes.Add(uint64(t.size))
+			if groupCtx.Err() != nil {
+				return groupCtx.Err()
+			}
+			var write *writeError
+			if errors.As(err, &write) {
+				return err // the new member does not take it: no use to go on
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if err != nil {
+				r.failed[t.id] = err
+			}
+			r.done[t.id] = err == nil
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// writeError is a failure of the new member.
+type writeError struct {
+	url string
+	err error
+}
+
+func (e *writeError) Error() string { return fmt.Sprintf("%s: %v", e.url, e.err) }
+func (e *writeError) Unwrap() error { return e.err }
+
+// shard brings one shard to the new member, unless a good one is there.
+func (r *replacer) shard(ctx context.Context, t task) error {
+	name := t.id.Name(t.kind)
+	if got, err := r.to.Store.Get(ctx, name, 0, -1, nil); err == nil && r.proved(t, got) {
+		r.count(&r.report.Kept)
+		return nil
+	}
+	object, counter := r.fromOld(ctx, t), &r.report.Copied
+	if object == nil {
+		var err error
+		counter = &r.report.Rebuilt
+		if object, err = r.a.MakeShard(ctx, t.at, t.id, t.kind, t.shard); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return r.repair(ctx, t, err)
+		}
+	}
+	if err := r.to.Store.Put(ctx, name, object); err != nil {
+		return &writeError{r.to.URL, err}
+	}
+	got, err := r.to.Store.Get(ctx, name, 0, -1, nil)
+	if err == nil && (!bytes.Equal(got, object) || !r.proved(t, got)) {
+		err = fmt.Errorf("%s reads back differently", name)
+	}
+	if err != nil {
+		return &writeError{r.to.URL, err}
+	}
+	r.count(counter)
+	return nil
+}
+
+func (r *replacer) count(n *int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*n++
+}
+
+// proved says whether a shard is the one that belongs there.
+func (r *replacer) proved(t task, object []byte) bool {
+	h, err := r.a.ProveShard(t.at, t.id, t.kind, t.shard, object)
+	return err == nil && h.VerifySignature(r.a.Keys()) == nil
+}
+
+// oldPatience is how many requests the old member may leave unanswered before it counts as gone.
+const oldPatience = 3
+
+// fromOld reads the shard from the old member: one read instead of k.
+func (r *replacer) fromOld(ctx context.Context, t task) []byte {
+	r.mu.Lock()
+	use := r.old != nil && r.oldFails < oldPatience
+	r.mu.Unlock()
+	if !use {
+		return nil
+	}
+	data, err := r.old.Get(ctx, t.id.Name(t.kind), 0, -1, nil)
+	if err != nil {
+		if !archive.Gone(err) && ctx.Err() == nil {
+			r.count(&r.oldFails)
+		}
+		return nil
+	}
+	if !r.proved(t, data) {
+		return nil
+	}
+	return data
+}
+
+// repair tries what a plain rebuild did not achieve: from blocks of shards that are damaged themselves.
+func (r *replacer) repair(ctx context.Context, t task, cause error) error {
+	report, err := r.a.RepairPack(ctx, t.at, t.id, t.kind, archive.RepairOptions{})
+	if err != nil {
+		return err
+	}
+	if s := report.Shards[t.shard]; s.After != archive.ShardGood {
+		return cause
+	}
+	r.count(&r.report.Rebuilt)
+	return nil
+}
