@@ -28,6 +28,8 @@ var floors = map[string]int{
 	"index":             4,
 	"pack":              3,
 	"remote/local":      2,
+	"remote/s3":         2,
+	"remote/limit":      2,
 	"remote/mem":        2,
 	"remote/retry":      2,
 	"remote/stripe":     2,
