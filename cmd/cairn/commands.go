@@ -16,6 +16,7 @@ func commands(e *env) []*cli.Command {
 		statsCommand(e),
 		tagCommand(e),
 		checkCommand(e),
+		memberCommand(e),
 		keyCommand(e),
 		indexCommand(e),
 		completionCommand(e),
