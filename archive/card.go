@@ -135,6 +135,9 @@ func (c *Card) check() error {
 		}
 		epochs[l.Epoch] = true
 	}
+	if n := len(c.members()); n > maxMembers {
+		return fmt.Errorf("card names %d members in all its layouts, at most %d are allowed", n, maxMembers)
+	}
 	if !slices.Contains(c.members(), c.Member) {
 		return fmt.Errorf("card's own member id %.40q is not among its members", c.Member)
 	}

@@ -84,6 +84,13 @@ func assemble(found []foundMember) (*Archive, error) {
 	// not answer, is known to all.
 	a.all = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct})
 	a.placements = place(ref.layouts(), a.ids, a.all)
+	for _, l := range ref.layouts() {
+		var m memberMask
+		for _, id := range l.Members {
+			m.set(slices.Index(a.ids, id))
+		}
+		a.masks = append(a.masks, m)
+	}
 	a.set = a.placements[0].Set
 	return a, nil
 }

@@ -51,6 +51,7 @@ type Archive struct {
 	ids        []string      // of the members of all layouts
 	all        *stripe.Set   // of those members, in the same order: mirrored objects are read and removed here
 	placements []Placement   // the current one first
+	masks      []memberMask  // of the placements
 	set        *stripe.Set   // of the current layout: a.placements[0].Set; mirrored objects are written here
 	keys       *seal.Keys    // nil when opened without a credential
 	slot       seal.SlotID
@@ -65,6 +66,7 @@ type Archive struct {
 	healed   healCache
 	epochs   epochCache
 	repairs  repairs
+	listings listings
 	whole    sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
 }
 
@@ -78,15 +80,11 @@ func Open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if err != nil || len(o.Credentials) == 0 {
 		return a, err
 	}
-	slots, err := a.Slots(ctx)
+	keys, slot, err := a.openKeys(ctx, o.Credentials)
 	if err != nil {
 		return nil, err
 	}
-	keys, slot, err := seal.OpenSlots(slots, o.Credentials)
-	if err != nil {
-		return nil, err
-	}
-	a.slot = slot.ID
+	a.slot = slot
 	return a, a.trust(keys)
 }
 
@@ -169,7 +167,7 @@ func (a *Archive) trust(keys *seal.Keys) error {
 		if err != nil {
 			return err
 		}
-		a.geom, a.card, a.ids, a.all, a.set, a.placements = b.geom, b.card, b.ids, b.all, b.set, b.placements
+		a.geom, a.card, a.ids, a.all, a.set, a.placements, a.masks = b.geom, b.card, b.ids, b.all, b.set, b.placements, b.masks
 		a.tellMembers()
 	}
 	a.keys = keys

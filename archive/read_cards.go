@@ -20,6 +20,7 @@ type foundMember struct {
 	bad      error  // why there is a card that cannot be used
 	replaced bool   // the card is of a member whose place another one has taken
 	hung     bool   // it did not answer in time
+	took     time.Duration
 	told     bool
 }
 
@@ -176,7 +177,9 @@ func readCard(ctx context.Context, m Member) foundMember {
 	if m.Store == nil {
 		return f
 	}
+	begin := time.Now()
 	data, err := remote.ReadAll(ctx, m.Store, cardName, maxCard)
+	f.took = time.Since(begin)
 	var large *remote.TooLargeError
 	switch {
 	case errors.As(err, &large):

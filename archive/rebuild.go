@@ -233,7 +233,7 @@ func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Colum
 
 // ReadSegments reads all index segments one after the other.
 func (a *Archive) ReadSegments(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
-	for id, err := range a.Packs(ctx, "index/") {
+	for id, err := range a.Packs(ctx, indexPrefix) {
 		if err != nil {
 			return err
 		}

@@ -141,13 +141,20 @@ type packRepair struct {
 	report *PackRepair
 }
 
-// each runs fn for the chosen shards at once and waits for all: at most 32, each on a member of its own.
+// each runs fn for the chosen shards at once.
 func (r *packRepair) each(chosen func(j int) bool, fn func(j int)) {
-	var wg sync.WaitGroup
-	for j := range r.reads {
+	eachShard(len(r.reads), func(j int) {
 		if chosen(j) {
-			wg.Go(func() { fn(j) })
+			fn(j)
 		}
+	})
+}
+
+// eachShard runs fn for n shards at once and waits for all: at most 32, each on a member of its own.
+func eachShard(n int, fn func(j int)) {
+	var wg sync.WaitGroup
+	for j := range n {
+		wg.Go(func() { fn(j) })
 	}
 	wg.Wait()
 }

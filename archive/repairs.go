@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -214,4 +215,32 @@ func (a *Archive) openRepairs() {
 
 func (s Suspect) String() string {
 	return fmt.Sprintf("shard %d of pack %s", s.Shard, s.Pack.Short())
+}
+
+// maxWhole bounds the snapshots that are remembered as whole.
+const maxWhole = 4096
+
+func (a *Archive) wholeFile() string { return filepath.Join(a.dir, "whole") }
+
+// knownWhole says whether all packs of a snapshot that was degraded were found whole on this machine. The file `whole` in the
+// cache directory lists them, one id in hex a line.
+func (a *Archive) knownWhole(id chunk.ID) bool {
+	if a.dir == "" {
+		return false
+	}
+	data, err := os.ReadFile(a.wholeFile())
+	return err == nil && bytes.Contains(data, []byte(id.String()+"\n"))
+}
+
+// noteWhole remembers that. Like all of the cache directory it may be lost, which costs asking again.
+func (a *Archive) noteWhole(id chunk.ID) {
+	if a.dir == "" {
+		return
+	}
+	line := id.String() + "\n"
+	old, err := os.ReadFile(a.wholeFile())
+	if err != nil || len(old) >= maxWhole*len(line) {
+		old = nil
+	}
+	_ = writeCache(a.wholeFile(), append(old, line...)) // see above
 }

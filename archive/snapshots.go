@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +17,9 @@ import (
 )
 
 const (
+	packPrefix     = "binaries/"
+	indexPrefix    = "index/"
+	keyPrefix      = "keys/"
 	snapshotPrefix = "snapshots/"
 	markSuffix     = ".ok"
 	snapshotReads  = 8
@@ -34,25 +36,16 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // SnapshotIDs lists the snapshots by name: for each, whether it carries the mark that it was validated.
 func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
-	ids := map[chunk.ID]bool{}
-	marks := map[chunk.ID]bool{}
-	for info, err := range a.all.List(ctx, snapshotPrefix) {
-		if err != nil {
-			return nil, fmt.Errorf("list snapshots: %w", err)
-		}
-		name, marked := strings.CutSuffix(strings.TrimPrefix(info.Name, snapshotPrefix), markSuffix)
-		id, err := chunk.ParseID(name)
-		if err != nil {
-			continue // not ours; docs/format.md §1
-		}
-		if marked {
-			marks[id] = true
-		} else {
-			ids[id] = false
-		}
+	names, _, err := a.listCopies(ctx, snapshotPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
-	for id := range ids {
-		ids[id] = marks[id]
+	ids := map[chunk.ID]bool{}
+	for name := range names {
+		if id, err := chunk.ParseID(strings.TrimPrefix(name, snapshotPrefix)); err == nil { // else a mark, or not ours; docs/format.md §1
+			_, marked := names[name+markSuffix]
+			ids[id] = marked
+		}
 	}
 	return ids, nil
 }
@@ -110,12 +103,7 @@ func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot
 	if err := a.needReadKey(); err != nil {
 		return nil, err
 	}
-	object, err := a.all.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error {
-		if chunk.Sum(data) != id {
-			return errors.New("content does not match its name")
-		}
-		return nil
-	})
+	object, err := a.all.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error { return verifySnapshot(id, data) })
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +162,7 @@ func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s 
 		return id, fmt.Errorf("publish snapshot: %w", err)
 	}
 	s.ID, s.Signer, s.Incomplete = id, a.keys.Signer(), !mark
+	a.listings.missed(name, stored)
 	if !mark {
 		return id, nil
 	}
@@ -181,6 +170,7 @@ func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s 
 	if err != nil {
 		return id, fmt.Errorf("mark snapshot %s: %w", id.Short(), err)
 	}
+	a.listings.missed(name+markSuffix, marked)
 	if n := min(stored.Count(), marked.Count()); n < a.geom.N() {
 		a.opts.Notice(fmt.Sprintf("snapshot %s is on %d of %d members", id.Short(), n, a.geom.N()))
 	}

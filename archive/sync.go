@@ -137,15 +137,29 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	return nil
 }
 
+// listSegments lists the index packs, and remembers which seem to lack shards.
 func (a *Archive) listSegments(ctx context.Context) (map[pack.ID]struct{}, error) {
 	listed := map[pack.ID]struct{}{}
-	for id, err := range a.Packs(ctx, "index/") {
-		if err != nil {
-			return nil, err
+	seen := &lacking{objects: map[string]memberMask{}, total: -1}
+	errs, err := a.ListPacks(ctx, indexPrefix, func(p *PackListing) error {
+		listed[p.Pack] = struct{}{}
+		if on := p.on(); !a.fullSomewhere(on) {
+			seen.objects[p.Pack.Name(chunk.Index)] = on
 		}
-		listed[id] = struct{}{}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	seen.note(errs)
+	a.listings.put(indexPrefix, seen)
 	return listed, nil
+}
+
+// fullSomewhere says whether the members that have a pack are all those of a layout, and no others: then it has that layout and
+// lacks nothing, unless it lost exactly the shards on the other members. `cairn repair` looks closer.
+func (a *Archive) fullSomewhere(on memberMask) bool {
+	return slices.Contains(a.masks, on)
 }
 
 // applySegment reads a segment into the index. One that is damaged is told of once and costs what it names, not the
@@ -169,6 +183,13 @@ func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error
 		a.opts.Notice(fmt.Sprintf("index segment %s: %v (`cairn index rebuild` reads the same from the packs)", id.Short(), err))
 	}
 	return nil
+}
+
+// blind says whether the index may lack what the archive's segments name: one could not be read.
+func (a *Archive) blind() bool {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	return len(a.synced.bad) > 0
 }
 
 // hopeless says whether an error of ReadPack is about all packs: more than m members do not answer. A pack that was
