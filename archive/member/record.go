@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
@@ -21,8 +23,9 @@ const recordName = "rewrite.json"
 // nothing.
 type record struct {
 	file string
+	lock *os.File // held with flock while the run lives
 
-	Session  string       `json:"session"`            // of the packs that were being written
+	Sessions []string     `json:"sessions"`           // of the packs that were being written: the last is the round's, others tried it before
 	Copying  []string     `json:"copying"`            // packs of the round
 	Removing []recordPack `json:"removing,omitempty"` // their blobs are published elsewhere
 }
@@ -33,7 +36,10 @@ type recordPack struct {
 	Epoch uint16 `json:"epoch"`
 }
 
-// takeRecord reads the record of an interrupted run, or gives an empty one.
+// errRunning means that another process on this machine rewrites the same archive.
+var errRunning = errors.New("another `cairn member` command rewrites the packs of this archive")
+
+// takeRecord reads the record of an interrupted run, or gives an empty one, and locks it.
 func takeRecord(dir string) (*record, error) {
 	if dir == "" {
 		return nil, errors.New("no cache directory")
@@ -42,25 +48,48 @@ func takeRecord(dir string) (*record, error) {
 		return nil, err
 	}
 	r := &record{file: filepath.Join(dir, recordName)}
-	data, err := os.ReadFile(r.file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err != nil {
+	var err error
+	if r.lock, err = os.OpenFile(r.file+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, err
 	}
-	if json.Unmarshal(data, r) != nil {
-		return &record{file: r.file}, nil
+	if err := unix.Flock(int(r.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		r.unlock()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = errRunning
+		}
+		return nil, err
+	}
+	data, err := os.ReadFile(r.file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.unlock()
+		return nil, err
+	}
+	if json.Unmarshal(data, r) != nil { // also when there is none
+		return &record{file: r.file, lock: r.lock}, nil
 	}
 	return r, nil
 }
 
-// copying notes a round before its first pack is written.
-func (r *record) copying(s seal.SessionID, batch []pack.ID) error {
+// unlock lets the next run begin.
+func (r *record) unlock() {
+	if r != nil && r.lock != nil {
+		r.lock.Close() // gives the lock back, whatever it says
+	}
+}
+
+// begun says whether an interrupted run left something to go on with.
+func (r *record) begun() bool { return r != nil && len(r.Sessions) > 0 }
+
+// copying notes a round before its first pack is written. again says that it is one that was interrupted.
+func (r *record) copying(s seal.SessionID, batch []pack.ID, again bool) error {
 	if r == nil {
 		return nil
 	}
-	r.Session, r.Copying, r.Removing = s.String(), nil, nil
+	if !again {
+		r.Sessions = nil
+	}
+	r.Sessions = append(r.Sessions, s.String())
+	r.Copying, r.Removing = nil, nil
 	for _, id := range batch {
 		r.Copying = append(r.Copying, id.String())
 	}

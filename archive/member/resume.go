@@ -2,7 +2,9 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -10,21 +12,62 @@ import (
 	"cairn/remote"
 )
 
-// resume takes up what an interrupted run on this machine was at.
-func (r *rewrite) resume(ctx context.Context) error {
+// takeRecord reads what an interrupted run on this machine was at. One that is running is an error.
+func (r *rewrite) takeRecord() error {
 	rec, err := takeRecord(r.o.Dir)
+	if errors.Is(err, errRunning) {
+		return err
+	}
 	if err != nil {
 		r.o.Notice(fmt.Sprintf("no record of this run can be kept (%v): if it is interrupted, up to %d packs are copied again", err, r.o.RoundPacks))
 		return nil
 	}
 	r.rec = rec
-	if rec.Session == "" {
-		return nil
-	}
-	if err := r.finishRemoval(ctx, rec); err != nil {
+	return nil
+}
+
+// resume takes up what an interrupted run was at.
+func (r *rewrite) resume(ctx context.Context) error {
+	if err := r.fillSegments(ctx); err != nil {
 		return err
 	}
-	return r.findCopied(ctx, rec)
+	if !r.rec.begun() {
+		return nil
+	}
+	if err := r.finishRemoval(ctx, r.rec); err != nil {
+		return err
+	}
+	return r.findCopied(ctx, r.rec)
+}
+
+// fillSegments makes the missing shards of index packs in the current layout: one that an interrupted run was writing may name
+// what this run is about to rely on.
+func (r *rewrite) fillSegments(ctx context.Context) error {
+	listed, err := r.shards(ctx, "index/")
+	if err != nil {
+		return err
+	}
+	for id := range r.seen {
+		if p := listed[id]; p != nil && p.full(r.geom) {
+			continue
+		}
+		at, err := r.a.PlacementOf(ctx, id, chunk.Index)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || at.Geometry != r.geom {
+			continue
+		}
+		p, err := r.a.RepairPack(ctx, at, id, chunk.Index, archive.RepairOptions{})
+		if err != nil {
+			return err
+		}
+		if !p.Whole() {
+			return remote.WithHint(fmt.Errorf("index pack %s lacks shards that cannot be made: packs in former layouts are kept", id.Short()),
+				"run `cairn repair`, then `cairn member layout --resume`")
+		}
+	}
+	return nil
 }
 
 // finishRemoval removes the rest of what the interrupted run was removing: it was noted only when everything in it was
@@ -83,7 +126,7 @@ func (r *rewrite) findCopied(ctx context.Context, rec *record) error {
 	candidates := map[pack.ID]bool{} // whether a segment names it
 	err := r.a.ReadSegments(ctx, func(_ pack.ID, columns []pack.Column, err error) error {
 		for _, c := range columns {
-			if c.Geometry == r.geom && c.Session.ID.String() == rec.Session {
+			if c.Geometry == r.geom && slices.Contains(rec.Sessions, c.Session.ID.String()) {
 				candidates[c.Pack] = true
 			}
 		}
@@ -92,14 +135,22 @@ func (r *rewrite) findCopied(ctx context.Context, rec *record) error {
 	if err != nil {
 		return err
 	}
-	full, err := r.full(ctx)
+	listed, err := r.shards(ctx, "binaries/")
 	if err != nil {
 		return err
 	}
 	r.copied = map[blobKey]struct{}{}
 	var columns []pack.Column
-	for id := range full {
-		if _, named := r.named[id]; named && !candidates[id] {
+	for id, p := range listed {
+		if _, named := r.named[id]; named && !candidates[id] { // somebody else's
+			continue
+		}
+		if !p.full(r.geom) {
+			if !candidates[id] {
+				if err := r.removeTorn(ctx, id, chunk.Data, p, rec); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		list, err := r.own(ctx, id, rec)
@@ -112,37 +163,83 @@ func (r *rewrite) findCopied(ctx context.Context, rec *record) error {
 			}
 		}
 	}
-	if len(columns) == 0 {
-		return nil
+	if len(columns) > 0 { // the interrupted run did not come to that
+		if err := r.mover.Name(ctx, columns); err != nil {
+			return err
+		}
 	}
-	return r.mover.Name(ctx, columns) // the interrupted run did not come to that
+	return r.removeTornSegments(ctx, rec)
 }
 
-// full lists the packs of which all members of the current layout have a shard, equally long.
-func (r *rewrite) full(ctx context.Context) (map[pack.ID]struct{}, error) {
-	shards, sizes := map[pack.ID]int{}, map[pack.ID]int64{}
-	_, err := r.a.Set().ListEach(ctx, "binaries/", func(_ int, info remote.Info) error {
+// removeTornSegments removes index packs of the interrupted run that cannot be read.
+func (r *rewrite) removeTornSegments(ctx context.Context, rec *record) error {
+	listed, err := r.shards(ctx, "index/")
+	if err != nil {
+		return err
+	}
+	for id, p := range listed {
+		if _, read := r.seen[id]; !read && p.shards < r.geom.K {
+			if err := r.removeTorn(ctx, id, chunk.Index, p, rec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listedPack is what the members of the current layout list of a pack.
+type listedPack struct {
+	shards int
+	size   int64 // -1: they differ
+	member int   // one that has a shard
+}
+
+// full says whether all members have a shard, equally long.
+func (p *listedPack) full(g pack.Geometry) bool { return p.shards == g.N() && p.size >= 0 }
+
+// shards lists the packs below a prefix on the members of the current layout.
+func (r *rewrite) shards(ctx context.Context, prefix string) (map[pack.ID]*listedPack, error) {
+	packs := map[pack.ID]*listedPack{}
+	_, err := r.a.Set().ListEach(ctx, prefix, func(member int, info remote.Info) error {
 		id, _, ok := pack.ParseName(info.Name)
 		if !ok {
 			return nil
 		}
-		if shards[id]++; shards[id] > 1 && sizes[id] != info.Size {
-			sizes[id] = -1
-		} else {
-			sizes[id] = info.Size
+		p := packs[id]
+		if p == nil {
+			p = &listedPack{size: info.Size, member: member}
+			packs[id] = p
+		}
+		if p.shards++; p.size != info.Size {
+			p.size = -1
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list packs: %w", err)
 	}
-	full := map[pack.ID]struct{}{}
-	for id, n := range shards {
-		if n == r.geom.N() && sizes[id] >= 0 {
-			full[id] = struct{}{}
-		}
+	return packs, nil
+}
+
+// removeTorn removes a pack that the interrupted run did not get onto all members, and that nothing names: its process is dead
+// (the record's lock was free), so nobody will name it.
+func (r *rewrite) removeTorn(ctx context.Context, id pack.ID, kind chunk.Type, p *listedPack, rec *record) error {
+	b, err := r.a.Set().Members()[p.member].Store.Get(ctx, id.Name(kind), -pack.HeaderSize, 0, nil)
+	if err != nil {
+		return ctx.Err()
 	}
-	return full, nil
+	h, err := pack.ParseHeader(b)
+	if err != nil || h.ID != id || !r.dead(h, rec) {
+		return nil
+	}
+	_, err = r.a.RemovePack(ctx, r.a.Placements()[0], id, kind)
+	return err
+}
+
+// dead says whether a pack is one of the interrupted run's.
+func (r *rewrite) dead(h *pack.Header, rec *record) bool {
+	return h.Geometry == r.geom && slices.Contains(rec.Sessions, h.Session.ID.String()) && h.Signature.Signer == r.a.Keys().Signer() &&
+		h.VerifySignature(r.a.Keys()) == nil
 }
 
 // own notes the blobs of a pack if it is one of the interrupted round's. Otherwise it returns nothing.
@@ -151,7 +248,7 @@ func (r *rewrite) own(ctx context.Context, id pack.ID, rec *record) ([]*pack.Col
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if err != nil || len(whole.Bad) > 0 || whole.Header.Session.ID.String() != rec.Session || whole.Header.Signature.Signer != r.a.Keys().Signer() {
+	if err != nil || len(whole.Bad) > 0 || !r.dead(whole.Header, rec) {
 		return nil, nil
 	}
 	columns, err := r.directories(readAhead{id, whole, nil})

@@ -137,7 +137,11 @@ func (r *rewrite) run(ctx context.Context) error {
 	if err := r.a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error { return r.survey(ctx, id, columns, err) }); err != nil {
 		return err
 	}
-	if len(r.segments) == 0 {
+	if err := r.takeRecord(); err != nil {
+		return err
+	}
+	defer r.rec.unlock()
+	if len(r.segments) == 0 && !r.rec.begun() {
 		return r.countUnnamed(ctx)
 	}
 	if err := r.session(ctx, r.resume); err != nil {
@@ -237,6 +241,20 @@ func (r *rewrite) survey1(c *pack.Column) error {
 // the packs that stay.
 func (r *rewrite) next() []pack.ID {
 	var batch []pack.ID
+	if r.copied != nil { // the packs of the round that was interrupted, and no others
+		for _, name := range r.rec.Copying {
+			id, err := pack.ParseID(name)
+			_, todo := r.packs[id]
+			_, left := r.report.Left[id]
+			if todo && !left && err == nil {
+				batch = append(batch, id)
+			}
+		}
+		if len(batch) > 0 {
+			return batch
+		}
+		r.copied = nil
+	}
 	chosen := map[pack.ID]struct{}{}
 	for _, id := range sorted(r.segments) {
 		for _, p := range r.segments[id].packs {
@@ -266,7 +284,7 @@ func sorted[T any](m map[pack.ID]T) []pack.ID {
 
 // round moves some packs.
 func (r *rewrite) round(ctx context.Context, batch []pack.ID) error {
-	if err := r.rec.copying(r.mover.Session(), batch); err != nil {
+	if err := r.rec.copying(r.mover.Session(), batch, r.copied != nil); err != nil {
 		r.o.Notice(err.Error())
 	}
 	if err := r.copyPacks(ctx, batch); err != nil {

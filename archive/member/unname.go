@@ -159,26 +159,25 @@ func (r *rewrite) relist(ctx context.Context) (fresh int, err error) {
 	return len(r.segments) - before, nil
 }
 
-// removePacks removes the moved packs of a batch; nothing names them any more. One that cannot be removed is in nobody's way.
+// removePacks removes the moved packs of a batch; nothing names them any more.
 func (r *rewrite) removePacks(ctx context.Context, batch []pack.ID) error {
-	var group errgroup.Group
-	group.SetLimit(smallRequests)
 	var left atomic.Int64
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(smallRequests)
 	for _, id := range batch {
 		p := r.packs[id]
-		if _, ok := r.moved[id]; !ok || ctx.Err() != nil {
+		if _, ok := r.moved[id]; !ok || groupCtx.Err() != nil {
 			continue
 		}
 		group.Go(func() error {
-			n, err := r.a.RemovePack(ctx, p.at, id, p.kind)
+			n, err := r.a.RemovePack(groupCtx, p.at, id, p.kind)
 			left.Add(int64(n))
-			if err != nil && ctx.Err() == nil {
-				r.o.Notice(fmt.Sprintf("pack %s was copied but could not be removed everywhere: %v", id.Short(), err))
-			}
-			return nil
+			return err
 		})
 	}
-	_ = group.Wait() // none fails
+	if err := group.Wait(); err != nil {
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
