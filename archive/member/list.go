@@ -247,6 +247,9 @@ func (l *lister) compare(ctx context.Context) error {
 		}
 		l.judge(p, at)
 	}
+	if l.r.Former == 0 { // nothing rests on members of former layouts that are gone
+		l.r.Members = slices.DeleteFunc(l.r.Members, func(s Status) bool { return s.Number < 0 && s.Store == nil })
+	}
 	return nil
 }
 
