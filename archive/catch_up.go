@@ -22,10 +22,11 @@ type CatchUpReport struct {
 	Shards map[string]int // by member: shards that it lacked, or that were bad, and that were read back good
 	// Lacking names the members that are not there, or that still lack something that was looked at.
 	Lacking []string
-	Lost    []*PackRepair // packs with too few good shards to heal
-	Left    int           // packs that were not looked at, because there are too many: for `cairn repair`
-	Kept    []string      // sentences about what only the operator can decide
-	Errs    []error       // what kept something from being healed
+	Whole   map[pack.ID]bool // packs that were short or suspected, and have all their shards
+	Lost    []*PackRepair    // packs with too few good shards to heal
+	Left    int              // packs that were not looked at, because there are too many: for `cairn repair`
+	Kept    []string         // sentences about what only the operator can decide
+	Errs    []error          // what kept something from being healed
 }
 
 // Healed counts what was lacking and is not any more.
@@ -130,17 +131,21 @@ func (c *catchUp) index(ctx context.Context) {
 		if err != nil {
 			continue // the listing of the index told of it, or the check will
 		}
-		on := seen.objects[name]
-		var lack []int
-		for j := range p.Geometry.N() {
-			if i := c.a.memberIndex(p, id, j); !on.has(i) && !seen.unlisted.has(i) {
-				lack = append(lack, j)
-			}
-		}
+		lack := c.a.lackOf(p, id, seen.objects[name], seen.unlisted)
 		if p.Geometry.N()-len(lack) >= p.Geometry.K {
 			c.pack(ctx, p, id, kind, lack)
 		}
 	}
+}
+
+// lackOf returns the shards of a pack that were not listed on their member, although that was listed.
+func (a *Archive) lackOf(p Placement, id pack.ID, on, unlisted memberMask) (lack []int) {
+	for j := range p.Geometry.N() {
+		if i := a.memberIndex(p, id, j); !on.has(i) && !unlisted.has(i) {
+			lack = append(lack, j)
+		}
+	}
+	return lack
 }
 
 // memberIndex gives the place in Members of the member on which a shard lies.
@@ -174,7 +179,7 @@ func (c *catchUp) suspects(ctx context.Context) {
 			c.fail(err)
 			continue
 		}
-		c.pack(ctx, p, s.Pack, s.Kind, byPack[s])
+		c.pack(ctx, p, s.Pack, s.Kind, slices.DeleteFunc(byPack[s], func(j int) bool { return j >= p.Geometry.N() }))
 	}
 }
 
@@ -309,6 +314,12 @@ func (c *catchUp) note(r *PackRepair) {
 			c.report.Lost = append(c.report.Lost, r)
 		}
 		return
+	}
+	if r.Whole() {
+		if c.report.Whole == nil {
+			c.report.Whole = map[pack.ID]bool{}
+		}
+		c.report.Whole[r.Pack] = true
 	}
 	for i := range r.Shards {
 		s := &r.Shards[i]

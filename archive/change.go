@@ -134,6 +134,9 @@ func (c *Change) check() error {
 func (a *Archive) findMember(name string) (string, error) {
 	var ids []string
 	for _, m := range a.Members() {
+		if name == "" {
+			break
+		}
 		if name == m.ID || name == m.URL || name == m.Label || m.Number >= 0 && name == strconv.Itoa(m.Number) {
 			ids = append(ids, m.ID)
 		}

@@ -95,7 +95,7 @@ func (r *mirror) object(ctx context.Context, name string, on, have memberMask, c
 		if m.Store == nil || r.failed[i] {
 			continue
 		}
-		if !have.has(i) || check && r.damaged(ctx, m, name, verify) {
+		if !have.has(i) || check && badCopy(ctx, m.Store, name, verify) {
 			lack = append(lack, i)
 		}
 	}
@@ -120,9 +120,9 @@ func (r *mirror) object(ctx context.Context, name string, on, have memberMask, c
 	r.undoRemoved(ctx, name, on, lack)
 }
 
-// damaged says whether a member has a copy that is bad; one that does not answer has none that is known to be.
-func (r *mirror) damaged(ctx context.Context, m stripe.Member, name string, verify func([]byte) error) bool {
-	data, err := remote.ReadAll(ctx, m.Store, name, stripe.MaxVerified)
+// badCopy says whether a member has a copy that is bad; one that does not answer has none that is known to be.
+func badCopy(ctx context.Context, s remote.Store, name string, verify func([]byte) error) bool {
+	data, err := remote.ReadAll(ctx, s, name, stripe.MaxVerified)
 	var large *remote.TooLargeError
 	return err == nil && verify(data) != nil || errors.As(err, &large)
 }

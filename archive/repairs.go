@@ -79,11 +79,9 @@ func (a *Archive) Repaired(id pack.ID, kind chunk.Type, shard int) {
 func (r *repairs) add(s Suspect, why Suspicion) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.load()
 	if _, ok := r.have[s]; ok || len(r.have) >= maxRepairs || s.Shard < 0 || s.Shard >= pack.MaxShards {
 		return
-	}
-	if r.have == nil {
-		r.have = map[Suspect]Suspicion{}
 	}
 	r.have[s] = why
 	if r.name == "" {
@@ -113,20 +111,37 @@ func (r *repairs) list() map[Suspect]Suspicion {
 			r.have = readSuspects(f)
 		}
 	}
+	r.load()
 	return maps.Clone(r.have)
+}
+
+// load reads the file if that was not done.
+func (r *repairs) load() {
+	if r.have != nil {
+		return
+	}
+	r.have = map[Suspect]Suspicion{}
+	if r.name == "" {
+		return
+	}
+	if f, err := os.Open(r.name); err == nil {
+		defer f.Close()
+		r.have = readSuspects(f)
+	}
 }
 
 // drop removes records from the file.
 func (r *repairs) drop(done []Suspect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.load()
 	noted := false
 	for _, s := range done {
 		_, ok := r.have[s]
 		noted = noted || ok
 		delete(r.have, s)
 	}
-	if !noted || r.name == "" { // who did not list them has not seen them: another process may have noted them just now
+	if !noted || r.name == "" {
 		return
 	}
 	_ = r.locked(0, func(f *os.File, size int64) error { // see add

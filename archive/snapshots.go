@@ -40,14 +40,19 @@ func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
+	return snapshotIDs(names), nil
+}
+
+// snapshotIDs finds the snapshots among names, and which have their mark. Other names are not ours; docs/format.md §1.
+func snapshotIDs(names map[string]memberMask) map[chunk.ID]bool {
 	ids := map[chunk.ID]bool{}
 	for name := range names {
-		if id, err := chunk.ParseID(strings.TrimPrefix(name, snapshotPrefix)); err == nil { // else a mark, or not ours; docs/format.md §1
+		if id, err := chunk.ParseID(strings.TrimPrefix(name, snapshotPrefix)); err == nil {
 			_, marked := names[name+markSuffix]
 			ids[id] = marked
 		}
 	}
-	return ids, nil
+	return ids
 }
 
 // needReadKey fails unless the archive was opened with a key that can read.
