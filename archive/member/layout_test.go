@@ -389,9 +389,10 @@ func TestTwoAtOnce(t *testing.T) {
 	change, err := a.PlanLayout(1, 2, []string{a.Members()[0].ID, a.Members()[1].ID, ""})
 	b.must(err)
 	to := b.member("/m2")
-	_, err = fillCopies(t.Context(), a, []target{{to.URL, to.Store}})
+	stores := map[string]remote.Store{change.New()[0]: to.Store}
+	_, err = a.Mirror(t.Context(), change.Placements(stores)[0])
 	b.must(err)
-	_, err = a.WriteCards(t.Context(), change, map[string]remote.Store{change.New()[0]: to.Store})
+	_, err = a.WriteCards(t.Context(), change, stores)
 	b.must(err)
 	b.names = names(3)
 	done := make(chan error, 2)

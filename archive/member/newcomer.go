@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"cairn/archive"
+	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
 )
@@ -90,8 +91,8 @@ func onlyOurs(ctx context.Context, a *archive.Archive, m archive.Member) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.URL, err)
 		}
-		if err := (&filler{a: a}).proves(info.Name, data); err != nil {
-			return remote.WithHint(fmt.Errorf("%s holds key slots that are not of this archive (%v)", m.URL, err), "name an empty place")
+		if slot, err := seal.ParseSlot(data); err == nil && slot.Archive != a.ID() {
+			return remote.WithHint(fmt.Errorf("%s holds a key slot of archive %.8s", m.URL, slot.Archive), "name an empty place")
 		}
 	}
 	return nil

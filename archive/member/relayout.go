@@ -105,20 +105,16 @@ func Relayout(ctx context.Context, a *archive.Archive, o LayoutOptions) (*Layout
 		return report, nil, err
 	}
 	stores := map[string]remote.Store{}
-	var targets []target
 	for i, id := range change.New() {
 		stores[id] = o.New[i].Store
-		targets = append(targets, target{o.New[i].URL, o.New[i].Store})
 	}
 	for _, m := range a.Members() {
 		if m.Store == nil && slices.Contains(o.Members, m.ID) {
 			return report, nil, remote.WithHint(fmt.Errorf("%s is to be in the new layout and is missing", m.Label), "bring it back, or replace it first with `cairn member replace`")
 		}
-		if slices.Contains(o.Members, m.ID) {
-			targets = append(targets, target{m.Label, m.Store})
-		}
 	}
-	if report.Copies, err = fillCopies(ctx, a, targets); err != nil {
+	c := &copier{notice: o.Rewrite.applyDefaults().Notice}
+	if report.Copies, err = c.fill(ctx, a, change.Placements(stores)[0]); err != nil {
 		return report, nil, err
 	}
 	if report.Cards, err = a.WriteCards(ctx, change, stores); err != nil {
@@ -192,15 +188,13 @@ func Finish(ctx context.Context, a *archive.Archive, o RewriteOptions) (*LayoutR
 			o.Notice(fmt.Sprintf("card of %s: %v", c.Member, c.Err))
 		}
 	}
-	var targets []target
 	for _, m := range a.Members() {
-		if m.Number >= 0 {
-			targets = append(targets, target{m.Label, m.Store})
-		} else {
+		if m.Number < 0 {
 			report.Leave = append(report.Leave, m)
 		}
 	}
-	if report.Copies, err = fillCopies(ctx, a, targets); err != nil {
+	copies := &copier{notice: o.Notice}
+	if report.Copies, err = copies.fill(ctx, a, a.Placements()[0]); err != nil {
 		return report, err
 	}
 	rewritten, err := Rewrite(ctx, a, o)
@@ -208,7 +202,7 @@ func Finish(ctx context.Context, a *archive.Archive, o RewriteOptions) (*LayoutR
 	if err != nil {
 		return report, err
 	}
-	n, err := fillCopies(ctx, a, targets) // what others wrote by old cards meanwhile
+	n, err := copies.fill(ctx, a, a.Placements()[0]) // what others wrote by old cards meanwhile
 	report.Copies += n
 	report.Needed = !rewritten.Done() || rewritten.Unnamed > 0
 	return report, err

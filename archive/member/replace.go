@@ -65,7 +65,7 @@ func Replace(ctx context.Context, a *archive.Archive, old string, m archive.Memb
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
-	r := &replacer{a: a, o: o, to: m, done: map[pack.ID]bool{}, failed: map[pack.ID]error{}, report: &ReplaceReport{}}
+	r := &replacer{a: a, o: o, to: m, copies: copier{notice: o.Notice}, done: map[pack.ID]bool{}, failed: map[pack.ID]error{}, report: &ReplaceReport{}}
 	joined, err := newcomer(ctx, a, m)
 	if err != nil {
 		return r.report, nil, err
@@ -140,6 +140,7 @@ type replacer struct {
 	id     string
 	old    remote.Store // nil when it is gone
 	places []newPlace
+	copies copier
 	report *ReplaceReport
 
 	mu       sync.Mutex
@@ -201,10 +202,14 @@ func (r *replacer) fill(ctx context.Context) error {
 	r.failed = map[pack.ID]error{}
 	r.report.Failed = r.failed
 	for range maxPasses {
-		n, err := fillCopies(ctx, r.a, []target{{r.to.URL, r.to.Store}})
-		r.report.Copies += n
-		if err != nil {
-			return err
+		n := 0
+		if at := r.places[0]; at.number >= 0 { // members of the current layout have copies
+			var err error
+			n, err = r.copies.fill(ctx, r.a, at.Placement, at.Set.Members()[at.number].Label)
+			r.report.Copies += n
+			if err != nil {
+				return err
+			}
 		}
 		todo, err := r.survey(ctx)
 		if err != nil {

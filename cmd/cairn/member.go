@@ -124,7 +124,7 @@ func (e *env) printMembers(a *archive.Archive, r *member.ListReport) error {
 			continue
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", number, s.State, s.Latency.Round(10*time.Microsecond), comma(uint64(s.Objects)),
-			humanize.IBytes(uint64(s.Bytes)), lacks(&s), free, printable(s.Label))
+			humanize.IBytes(uint64(s.Bytes)), memberLacks(&s), free, printable(s.Label))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (e *env) printMembers(a *archive.Archive, r *member.ListReport) error {
 	return nil
 }
 
-func lacks(s *member.Status) string {
+func memberLacks(s *member.Status) string {
 	switch {
 	case s.MissingShards > 0 && s.MissingCopies > 0:
 		return fmt.Sprintf("%s, %s", plural(uint64(s.MissingShards), "shard", "shards"), plural(uint64(s.MissingCopies), "copy", "copies"))
