@@ -57,10 +57,11 @@ func EstimateLayout(ctx context.Context, a *archive.Archive, g pack.Geometry, o 
 			}
 			seen[c.Pack] = struct{}{}
 			data := c.L * int64(c.K)
+			write := data*int64(g.N())/int64(g.K) + int64(g.N())*2*pack.HeaderSize
 			e.Packs++
 			e.Read += data
-			e.Write += data * int64(g.N()) / int64(g.K)
-			largest = max(largest, data*int64(g.N())/int64(g.K))
+			e.Write += write
+			largest = max(largest, write)
 		}
 		return nil
 	})

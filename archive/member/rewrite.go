@@ -165,10 +165,7 @@ func (r *rewrite) run(ctx context.Context) error {
 	if err := r.rec.remove(); err != nil {
 		r.o.Notice(err.Error())
 	}
-	if err := r.countUnnamed(ctx); err != nil {
-		return err
-	}
-	return r.a.Refresh(ctx)
+	return r.countUnnamed(ctx)
 }
 
 // session calls fn with a Mover. Each round has its own: by its session an interrupted round is known.

@@ -93,7 +93,7 @@ func (e *env) printMembersJSON(a *archive.Archive, r *member.ListReport) error {
 	for _, s := range r.Members {
 		m := map[string]any{
 			"type": "member", "number": s.Number, "id": s.ID, "address": s.URL, "label": s.Label, "state": s.State, "problem": s.Problem,
-			"latency_ms": float64(s.Latency.Microseconds()) / 1000, "objects": s.Objects, "bytes": s.Bytes,
+			"latency_ms": float64(s.Latency.Nanoseconds()) / 1e6, "objects": s.Objects, "bytes": s.Bytes,
 			"missing_shards": s.MissingShards, "missing_copies": s.MissingCopies,
 		}
 		if s.SpaceKnown {
@@ -123,7 +123,7 @@ func (e *env) printMembers(a *archive.Archive, r *member.ListReport) error {
 			fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t%s\t%s\n", number, s.State, free, printable(s.Label))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", number, s.State, s.Latency.Round(10*time.Microsecond), comma(uint64(s.Objects)),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", number, s.State, s.Latency.Round(time.Microsecond), comma(uint64(s.Objects)),
 			humanize.IBytes(uint64(s.Bytes)), memberLacks(&s), free, printable(s.Label))
 	}
 	if err := w.Flush(); err != nil {
@@ -261,7 +261,7 @@ func (e *env) tellProbe(url string, r *member.ProbeReport) error {
 		for _, f := range r.Findings {
 			findings = append(findings, map[string]any{"test": f.Test, "grade": f.Grade, "text": f.Text})
 		}
-		m := map[string]any{"type": "member_check", "address": url, "verdict": r.Worst(), "findings": findings, "latency_ms": float64(r.Latency.Microseconds()) / 1000,
+		m := map[string]any{"type": "member_check", "address": url, "verdict": r.Worst(), "findings": findings, "latency_ms": float64(r.Latency.Nanoseconds()) / 1e6,
 			"write_bytes_per_second": int64(r.Write), "read_bytes_per_second": int64(r.Read), "left": nonNil(r.Left)}
 		if r.ClockKnown {
 			m["clock_seconds"] = r.Clock.Seconds()
