@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"archive/check":     5,
 	"archive/recover":   5,
 	"archive/repair":    5,
+	"archive/member":    5,
 	"archive":           4,
 	"index":             4,
 	"pack":              3,
