@@ -15,6 +15,7 @@ type Faults struct {
 
 	// What happens to some requests.
 	Do    Action
+	Any   []Action             // instead of Do: one of these at random
 	Only  func(r Request) bool // nil: to all
 	Share float64              // of those, to so many at random; 0: to each
 	After int64                // Cut: body bytes that still pass
@@ -57,6 +58,7 @@ var refusals = map[Action]struct {
 type Request struct {
 	Method string // GET, PUT, HEAD, DELETE, POST, or LIST for a GET of the bucket
 	Key    string // of the object; of a LIST the prefix
+	New    bool   // a PUT only if there is no such object
 }
 
 // Kind is the first element of the key: binaries, index, snapshots, keys, cairn.json.
@@ -66,7 +68,7 @@ func (r Request) Kind() string {
 }
 
 func parse(r *http.Request) Request {
-	q := Request{Method: r.Method}
+	q := Request{Method: r.Method, New: r.Header.Get("If-None-Match") != ""}
 	_, q.Key, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if r.Method == http.MethodGet && q.Key == "" {
 		q.Method, q.Key = "LIST", r.URL.Query().Get("prefix")

@@ -150,6 +150,9 @@ func (p *Proxy) plan(r Request) (f Faults, changed chan struct{}) {
 	}
 	p.counts.By[r.Method+" "+r.Kind()]++
 	f = p.faults
+	if len(f.Any) > 0 {
+		f.Do = f.Any[p.rnd.IntN(len(f.Any))]
+	}
 	switch {
 	case p.tooMany(f.Rate):
 		f.Do = SlowDown

@@ -220,7 +220,9 @@ func (s *Server) commandLine() (args, env []string) {
 		return []string{"server", "--address", s.addr, s.root}, env
 	}
 	env = append(env, "ROOT_ACCESS_KEY="+s.access, "ROOT_SECRET_KEY="+s.secret)
-	args = []string{"--port", s.addr, "--region", Region, "--keep-alive", "posix"} // without keep-alive it closes after each answer
+	args = []string{"--port", s.addr, "--region", Region, "--keep-alive", "posix", "--disableotmp"}
+	// Without keep-alive it closes the connection after each answer. With O_TMPFILE, its default, a listing shows temporary names
+	// (.NAME.sgwtmp.NUMBER) beside an object that is being replaced, which no other S3 server does.
 	if s.sidecar != "" {
 		args = append(args, "--sidecar", s.sidecar)
 	}
