@@ -38,14 +38,15 @@ func TestSurviveRequests(t *testing.T) {
 	if puts, most := n.Requests("PUT"), (packs+1)*(k+m)+2*(k+m)+8; puts > most {
 		t.Errorf("%d PUTs, at most %d expected", puts, most)
 	}
-	if most := int64(size) * (k + m) / k * 105 / 100; n.Up > most {
+	// Packs are levelled and padded; with a handful of them, a half of which is not full, that is far more than the 3 % of many.
+	if most := int64(size) * (k + m) / k * 125 / 100; n.Up > most {
 		t.Errorf("%d bytes sent for %d, at most %d expected", n.Up, size, most)
 	}
 
 	c.backup(tree)
 	n = servers.Total(c.proxies)
 	tell(t, "backup of the same", n)
-	if most := (k + m) * 12; n.Requests() > most {
+	if most := (k + m) * 8; n.Requests() > most {
 		t.Errorf("an unchanged backup takes %d requests, at most %d expected", n.Requests(), most)
 	}
 	if n.Down > 1<<20 || n.Up > 1<<20 {
@@ -58,7 +59,7 @@ func TestSurviveRequests(t *testing.T) {
 		n = servers.Total(c.proxies)
 		tell(t, "restore "+name, n)
 		same(t, tree, at.path("restored", tree))
-		if most := packs*k + 12*(k+m); n.Requests() > most {
+		if most := packs*k + 5*(k+m); n.Requests() > most {
 			t.Errorf("%d requests for a restore %s from %d packs, at most %d expected", n.Requests(), name, packs, most)
 		}
 		if most := int64(size)*105/100 + 1<<20; n.Down > most { // the MiB is for trees, segments and cards
