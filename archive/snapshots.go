@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +17,9 @@ import (
 )
 
 const (
+	packPrefix     = "binaries/"
+	indexPrefix    = "index/"
+	keyPrefix      = "keys/"
 	snapshotPrefix = "snapshots/"
 	markSuffix     = ".ok"
 	snapshotReads  = 8
@@ -34,27 +36,23 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // SnapshotIDs lists the snapshots by name: for each, whether it carries the mark that it was validated.
 func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
+	names, _, err := a.listCopies(ctx, snapshotPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	return snapshotIDs(names), nil
+}
+
+// snapshotIDs finds the snapshots among names, and which have their mark. Other names are not ours; docs/format.md §1.
+func snapshotIDs(names map[string]memberMask) map[chunk.ID]bool {
 	ids := map[chunk.ID]bool{}
-	marks := map[chunk.ID]bool{}
-	for info, err := range a.set.List(ctx, snapshotPrefix) {
-		if err != nil {
-			return nil, fmt.Errorf("list snapshots: %w", err)
-		}
-		name, marked := strings.CutSuffix(strings.TrimPrefix(info.Name, snapshotPrefix), markSuffix)
-		id, err := chunk.ParseID(name)
-		if err != nil {
-			continue // not ours; docs/format.md §1
-		}
-		if marked {
-			marks[id] = true
-		} else {
-			ids[id] = false
+	for name := range names {
+		if id, err := chunk.ParseID(strings.TrimPrefix(name, snapshotPrefix)); err == nil {
+			_, marked := names[name+markSuffix]
+			ids[id] = marked
 		}
 	}
-	for id := range ids {
-		ids[id] = marks[id]
-	}
-	return ids, nil
+	return ids
 }
 
 // needReadKey fails unless the archive was opened with a key that can read.
@@ -110,12 +108,7 @@ func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot
 	if err := a.needReadKey(); err != nil {
 		return nil, err
 	}
-	object, err := a.set.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error {
-		if chunk.Sum(data) != id {
-			return errors.New("content does not match its name")
-		}
-		return nil
-	})
+	object, err := a.all.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error { return verifySnapshot(id, data) })
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +167,7 @@ func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s 
 		return id, fmt.Errorf("publish snapshot: %w", err)
 	}
 	s.ID, s.Signer, s.Incomplete = id, a.keys.Signer(), !mark
+	a.listings.missed(name, stored)
 	if !mark {
 		return id, nil
 	}
@@ -181,6 +175,7 @@ func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s 
 	if err != nil {
 		return id, fmt.Errorf("mark snapshot %s: %w", id.Short(), err)
 	}
+	a.listings.missed(name+markSuffix, marked)
 	if n := min(stored.Count(), marked.Count()); n < a.geom.N() {
 		a.opts.Notice(fmt.Sprintf("snapshot %s is on %d of %d members", id.Short(), n, a.geom.N()))
 	}
@@ -212,10 +207,10 @@ func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) 
 // RemoveSnapshot removes a snapshot and its mark from every member. Its blobs stay until they are pruned.
 func (a *Archive) RemoveSnapshot(ctx context.Context, id chunk.ID) error {
 	name := snapshotPrefix + id.String()
-	if err := a.set.Delete(ctx, name+markSuffix); err != nil {
+	if err := a.all.Delete(ctx, name+markSuffix); err != nil {
 		return remote.WithHint(fmt.Errorf("remove mark of snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
 	}
-	if err := a.set.Delete(ctx, name); err != nil {
+	if err := a.all.Delete(ctx, name); err != nil {
 		return remote.WithHint(fmt.Errorf("remove snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
 	}
 	return nil

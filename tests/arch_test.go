@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"archive/backup":    5,
 	"archive/restore":   5,
 	"archive/check":     5,
+	"archive/repair":    5,
 	"archive":           4,
 	"index":             4,
 	"pack":              3,
