@@ -62,6 +62,13 @@ func (c *cluster) elsewhere() *cluster {
 	return &other
 }
 
+// in is the cluster in a subtest.
+func (c *cluster) in(t testing.TB) *cluster {
+	other, m := *c, *c.machine
+	m.t, other.machine = t, &m
+	return &other
+}
+
 func (c *cluster) kill(list ...int) {
 	for _, i := range list {
 		c.servers[i].Kill()

@@ -76,10 +76,8 @@ func TestSurviveMember(t *testing.T) {
 	}
 }
 
-func (c cluster) misbehave(t *testing.T, b misbehaviour, bad int) {
-	machine := *c.machine
-	machine.t = t
-	c.machine = &machine
+func (c *cluster) misbehave(t *testing.T, b misbehaviour, bad int) {
+	c = c.in(t)
 	p := c.proxies[bad]
 	defer func() {
 		if b.refuse {
@@ -110,7 +108,7 @@ func (c cluster) misbehave(t *testing.T, b misbehaviour, bad int) {
 	if b.absent {
 		c.warns(r, bad)
 	}
-	machines := []*cluster{&c}
+	machines := []*cluster{c}
 	if !b.absent || soaking() { // what answers may lie about cards and segments too, which only a machine without a cache reads
 		machines = append(machines, c.elsewhere())
 	}
@@ -164,9 +162,7 @@ func TestSurviveMiddle(t *testing.T) {
 	const size = 48 << 20
 	for i, b := range cases {
 		t.Run(b.name, func(t *testing.T) {
-			m := *c.machine
-			m.t = t
-			c := &cluster{&m, c.servers, c.proxies}
+			c := c.in(t)
 			tree := c.randomTree(fmt.Sprint("tree", i), size)
 			before, bad, other := c.stored(), c.proxies[i%6], c.proxies[(i+3)%6]
 			defer bad.Set(servers.Faults{})
