@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,12 @@ const (
 	cardVersion = 1
 	maxCard     = 64 << 10
 	placement   = "rotate"
+
+	// featureLayouts is in the card of an archive whose layout was changed: a build that knows one layout only would take
+	// most of its packs for damaged, and must refuse it.
+	featureLayouts = "layouts"
+	// maxFormer bounds the layouts that a card remembers: each is a place where every pack may have to be looked for.
+	maxFormer = 64
 )
 
 // Card is a member's cairn.json (docs/format.md §2): which archive it belongs to, and which member it is.
@@ -29,7 +36,9 @@ type Card struct {
 	Version  int      `json:"cairn"`
 	Archive  string   `json:"archive"`
 	Member   string   `json:"member"`
-	Layout   Layout   `json:"layout"`
+	Revision int      `json:"revision,omitempty"` // how often the layouts were changed
+	Layout   Layout   `json:"layout"`             // of new packs
+	Former   []Layout `json:"former,omitempty"`   // of packs made before, the newest first
 	Chunker  Chunker  `json:"chunker"`
 	Features []string `json:"features"`
 	Created  string   `json:"created"`
@@ -68,13 +77,13 @@ func parseCard(data []byte) (*Card, error) {
 	if c.Version != cardVersion {
 		return nil, fmt.Errorf("archive format %d is not known to this version of cairn (it knows %d)", c.Version, cardVersion)
 	}
-	if len(c.Features) > 0 {
-		return nil, fmt.Errorf("archive uses features that this version of cairn does not know: %s", strings.Join(c.Features, ", "))
+	if unknown := slices.DeleteFunc(slices.Clone(c.Features), func(f string) bool { return f == featureLayouts }); len(unknown) > 0 {
+		return nil, fmt.Errorf("archive uses features that this version of cairn does not know: %s", strings.Join(unknown, ", "))
 	}
 	if _, err := c.archiveID(); err != nil {
 		return nil, err
 	}
-	if err := c.checkLayout(); err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	return &c, nil
@@ -82,17 +91,66 @@ func parseCard(data []byte) (*Card, error) {
 
 // agrees says whether two cards tell the same of everything but the member itself.
 func (c *Card) agrees(o *Card) bool {
-	l, m := c.Layout, o.Layout
 	return c.Archive == o.Archive && c.Created == o.Created && c.Chunker == o.Chunker && slices.Equal(c.Features, o.Features) &&
-		l.Epoch == m.Epoch && l.Data == m.Data && l.Parity == m.Parity && l.Placement == m.Placement && slices.Equal(l.Members, m.Members)
+		c.Revision == o.Revision && slices.EqualFunc(c.layouts(), o.layouts(), Layout.equal)
 }
 
-func (c *Card) checkLayout() error {
-	l := c.Layout
+func (l Layout) equal(o Layout) bool {
+	return l.Epoch == o.Epoch && l.Data == o.Data && l.Parity == o.Parity && l.Placement == o.Placement && slices.Equal(l.Members, o.Members)
+}
+
+// layouts lists all layouts, the current one first.
+func (c *Card) layouts() []Layout { return append([]Layout{c.Layout}, c.Former...) }
+
+// members lists the ids of the members of all layouts, each once, those of the current one first and in its order.
+func (c *Card) members() []string {
+	var ids []string
+	seen := map[string]bool{}
+	for _, l := range c.layouts() {
+		for _, id := range l.Members {
+			if !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// check refuses what the format does not allow.
+func (c *Card) check() error {
+	if len(c.Former) > maxFormer {
+		return fmt.Errorf("card has %d former layouts, at most %d are allowed", len(c.Former), maxFormer)
+	}
+	if c.Revision < 0 || c.Revision > math.MaxInt32 || (c.Revision > 0) != (len(c.Features) == 1) || len(c.Features) > 1 || c.Revision == 0 && len(c.Former) > 0 {
+		return fmt.Errorf("card of revision %d with features %q and %d former layouts", c.Revision, c.Features, len(c.Former))
+	}
+	epochs := map[uint16]bool{}
+	for _, l := range c.layouts() {
+		if err := l.check(); err != nil {
+			return err
+		}
+		if epochs[l.Epoch] {
+			return fmt.Errorf("card has two layouts of epoch %d", l.Epoch)
+		}
+		epochs[l.Epoch] = true
+	}
+	if n := len(c.members()); n > maxMembers {
+		return fmt.Errorf("card names %d members in all its layouts, at most %d are allowed", n, maxMembers)
+	}
+	if !slices.Contains(c.members(), c.Member) {
+		return fmt.Errorf("card's own member id %.40q is not among its members", c.Member)
+	}
+	p := c.params(0)
+	p.Poly = 0x3DA3358B4DC173 // any valid one: only the sizes are checked here
+	return p.Validate()
+}
+
+func (l Layout) check() error {
 	if l.Placement != placement {
 		return fmt.Errorf("placement %.40q is not known to this version of cairn", l.Placement)
 	}
-	if err := c.geometry().Validate(); err != nil {
+	if err := l.geometry().Validate(); err != nil {
 		return err
 	}
 	if len(l.Members) != l.Data+l.Parity {
@@ -105,22 +163,19 @@ func (c *Card) checkLayout() error {
 		}
 		seen[m] = true
 	}
-	if c.number() < 0 {
-		return fmt.Errorf("card's own member id %.40q is not among its members", c.Member)
-	}
-	p := c.params(0)
-	p.Poly = 0x3DA3358B4DC173 // any valid one: only the sizes are checked here
-	return p.Validate()
+	return nil
+}
+
+func (l Layout) geometry() pack.Geometry {
+	return pack.Geometry{K: l.Data, M: l.Parity, Epoch: l.Epoch}
 }
 
 func (c *Card) archiveID() (seal.ArchiveID, error) { return seal.ParseArchiveID(c.Archive) }
 
-// number is the member's place in the layout, or -1.
+// number is the member's place in the current layout, or -1.
 func (c *Card) number() int { return slices.Index(c.Layout.Members, c.Member) }
 
-func (c *Card) geometry() pack.Geometry {
-	return pack.Geometry{K: c.Layout.Data, M: c.Layout.Parity, Epoch: c.Layout.Epoch}
-}
+func (c *Card) geometry() pack.Geometry { return c.Layout.geometry() }
 
 func (c *Card) params(poly uint64) chunk.Params {
 	return chunk.Params{Poly: poly, Min: c.Chunker.Min, Max: c.Chunker.Max, Bits: c.Chunker.Bits}
@@ -134,6 +189,12 @@ func (c *Card) macLines() []byte {
 		strings.Join(c.Features, ","), c.Created} {
 		fmt.Fprintf(&b, "%v\n", s)
 	}
+	if c.Revision > 0 {
+		fmt.Fprintf(&b, "%d\n", c.Revision)
+	}
+	for _, l := range c.Former {
+		fmt.Fprintf(&b, "%d\n%d\n%d\n%s\n%s\n", l.Epoch, l.Data, l.Parity, l.Placement, strings.Join(l.Members, ","))
+	}
 	return b.Bytes()
 }
 
@@ -146,7 +207,7 @@ func (c *Card) sign(k *seal.Keys) {
 func (c *Card) verify(k *seal.Keys) error {
 	want := k.CardMAC(c.macLines())
 	if !hmac.Equal([]byte(c.MAC), []byte(hex.EncodeToString(want[:]))) {
-		return fmt.Errorf("card of member %d is damaged or was changed by somebody without the key", c.number())
+		return fmt.Errorf("card of member %.8s is damaged or was changed by somebody without the key", c.Member)
 	}
 	return nil
 }
@@ -174,7 +235,7 @@ func newCards(id seal.ArchiveID, k *seal.Keys, data, parity int, p chunk.Params,
 			Chunker:  Chunker{Min: p.Min, Max: p.Max, Bits: p.Bits},
 			Features: []string{}, Created: now.UTC().Format(time.RFC3339),
 		}
-		if err := cards[i].checkLayout(); err != nil {
+		if err := cards[i].check(); err != nil {
 			return nil, err
 		}
 		cards[i].sign(k)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -24,16 +25,22 @@ import (
 //
 //	length u32 ‖ CRC-32C u32 ‖ segment plaintext (docs/format.md §7)
 //
+// Beside it a file with the suffix .index lists the ids of the index packs that are being stored, one in hex a line, so that what a
+// dead session left of one can be removed.
+//
 // A torn last record is left out. The file is held with flock while its session lives, which is how the next
 // session tells a dead one. The methods work on a nil journal and do nothing.
 type journal struct {
 	mu   sync.Mutex
 	file *os.File
 	name string
+
+	segments []pack.ID // index packs that are being stored, or were not stored on k members
 }
 
 const (
 	journalDir       = "journal"
+	segmentSuffix    = ".index"
 	maxJournalRecord = chunk.MaxPlain
 )
 
@@ -112,6 +119,17 @@ func (j *journal) published(columns []pack.Column) {
 	}
 }
 
+// empty says whether nothing is noted that the next session would have to look at.
+func (j *journal) empty() bool {
+	if j == nil {
+		return true
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	info, err := j.file.Stat()
+	return len(j.segments) == 0 && err == nil && info.Size() == 0
+}
+
 // close ends the journal; done removes it because all is published.
 func (j *journal) close(done bool) error {
 	if j == nil {
@@ -121,11 +139,71 @@ func (j *journal) close(done bool) error {
 	defer j.mu.Unlock()
 	var err error
 	if done {
-		if err = os.Remove(j.name); errors.Is(err, os.ErrNotExist) {
-			err = nil // the cache directory was removed
-		}
+		err = removeJournal(j.name)
 	}
 	return errors.Join(err, j.file.Close())
+}
+
+// removeJournal removes a journal and what belongs to it. The cache directory may have been removed before.
+func removeJournal(name string) error {
+	var errs []error
+	for _, n := range []string{name + segmentSuffix, name} { // the other way round the first would be left without an owner
+		if err := os.Remove(n); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// segment notes an index pack that is about to be stored.
+func (j *journal) segment(id pack.ID) {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.segments = append(j.segments, id)
+	j.writeSegments()
+}
+
+// segmentDone takes an index pack out that is stored.
+func (j *journal) segmentDone(id pack.ID) {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.segments = slices.DeleteFunc(j.segments, func(s pack.ID) bool { return s == id })
+	j.writeSegments()
+}
+
+// writeSegments writes the few that there are anew. For its errors see append.
+func (j *journal) writeSegments() {
+	if len(j.segments) == 0 {
+		_ = os.Remove(j.name + segmentSuffix)
+		return
+	}
+	var text []byte
+	for _, id := range j.segments {
+		text = append(text, id.String()+"\n"...)
+	}
+	_ = os.WriteFile(j.name+segmentSuffix, text, 0o600)
+}
+
+// readSegmentIDs returns the index packs that a session was storing when it died.
+func readSegmentIDs(journal string) []pack.ID {
+	f, err := os.Open(journal + segmentSuffix)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var ids []pack.ID
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if id, err := pack.ParseID(lines.Text()); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // readJournal returns the columns of all whole records.

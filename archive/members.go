@@ -5,105 +5,48 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 
 	"cairn/pack"
 	"cairn/remote"
 	"cairn/remote/stripe"
 )
 
-// foundMember is a member that was named, with what its card says.
-type foundMember struct {
-	Member
-	card *Card
-	bad  error // why there is a card that cannot be used
-	told bool
+// MemberInfo is one member of the archive, of the current layout or of a former one.
+type MemberInfo struct {
+	ID     string // as in the cards; it stays when the member's address changes
+	Number int    // in the current layout, -1: only in former ones
+	Label  string // its address, or what is known of a member that is not there
+	URL    string // as it was named; empty when it is not there
+	Store  remote.Store
+	Err    error // why Store is nil, or what was last wrong with it
+	Stale  bool  // its card is older than others': it missed a change of the layout
 }
 
-// expand replaces a store that holds several members (m00, m01, …) by those. All are asked at once: a member that hangs
-// must not hold up the others one by one.
-func expand(ctx context.Context, members []Member) []Member {
-	lists := make([][]Member, len(members))
-	var wg sync.WaitGroup
-	for i, m := range members {
-		lists[i] = []Member{m}
-		if m.Store == nil {
-			continue
-		}
-		wg.Go(func() {
-			if _, err := m.Store.Stat(ctx, cardName); !errors.Is(err, remote.ErrNotExist) {
-				return
-			}
-			if subs := subMembers(ctx, m); len(subs) > 0 {
-				lists[i] = subs
-			}
-		})
-	}
-	wg.Wait()
-	var out []Member
-	for _, list := range lists {
-		out = append(out, list...)
-	}
-	return out
-}
-
-// subMembers finds the members below one store. One that does not answer is a missing member, if others do.
-func subMembers(ctx context.Context, m Member) []Member {
-	errs := make([]error, pack.MaxShards)
-	var wg sync.WaitGroup
-	for i := range errs {
-		wg.Go(func() { _, errs[i] = m.Store.Stat(ctx, SubName(i)+"/"+cardName) })
-	}
-	wg.Wait()
-	var subs []Member
-	for i, err := range errs {
-		switch {
-		case err == nil:
-			subs = append(subs, sub(m, i))
-		case !errors.Is(err, remote.ErrNotExist):
-			subs = append(subs, Member{URL: m.URL + "/" + SubName(i), Err: err})
+// Members lists the members of all layouts, those of the current one first and in its order.
+func (a *Archive) Members() []MemberInfo {
+	list := make([]MemberInfo, len(a.ids))
+	for i, m := range a.all.Members() {
+		list[i] = MemberInfo{ID: a.ids[i], Number: slices.Index(a.card.Layout.Members, a.ids[i]), Label: m.Label, Store: m.Store, Err: m.Err}
+		if f := a.used(a.ids[i]); f != nil {
+			list[i].URL, list[i].Stale = f.URL, f.card.Revision < a.card.Revision
 		}
 	}
-	return subs
+	return list
 }
 
-// sub is the i-th member below one store.
-func sub(m Member, i int) Member {
-	return Member{URL: m.URL + "/" + SubName(i), Store: remote.Sub(m.Store, SubName(i))}
-}
-
-// SubName is the folder of the i-th member where one store holds several.
-func SubName(i int) string { return fmt.Sprintf("m%02d", i) }
-
-// readCards reads all cards at once.
-func readCards(ctx context.Context, members []Member) []foundMember {
-	found := make([]foundMember, len(members))
-	var wg sync.WaitGroup
-	for i, m := range members {
-		f := &found[i]
-		f.Member = m
-		if m.Store == nil {
-			continue
+// used finds the store that was named for a member.
+func (a *Archive) used(id string) *foundMember {
+	for i := range a.found {
+		if f := &a.found[i]; f.card != nil && f.card.Member == id {
+			return f
 		}
-		wg.Go(func() {
-			data, err := remote.ReadAll(ctx, m.Store, cardName, maxCard)
-			var large *remote.TooLargeError
-			switch {
-			case errors.As(err, &large):
-				f.bad = err
-			case err != nil:
-				f.Err = err
-			default:
-				f.card, f.bad = parseCard(data)
-			}
-		})
 	}
-	wg.Wait()
-	return found
+	return nil
 }
 
-// assemble orders the members by their cards and says what does not belong together.
+// assemble puts the archive together: which layouts there are, and which store is which member of them.
 func assemble(found []foundMember) (*Archive, error) {
 	ref, err := agreed(found)
 	if err != nil {
@@ -113,76 +56,127 @@ func assemble(found []foundMember) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{id: id, geom: ref.geometry(), found: found, cards: make([]*Card, len(ref.Layout.Members))}
-	stores, labels := make([]remote.Store, len(a.cards)), make([]string, len(a.cards))
-	for i := range labels {
+	a := &Archive{id: id, geom: ref.geometry(), found: found, card: ref, ids: ref.members()}
+	stores, labels := make([]remote.Store, len(a.ids)), make([]string, len(a.ids))
+	for i, id := range a.ids {
 		labels[i] = fmt.Sprintf("member %d (not named)", i)
+		if i >= a.geom.N() {
+			labels[i] = fmt.Sprintf("former member %.8s (not named)", id)
+		}
 	}
 	var unplaced []foundMember
 	for _, f := range found {
 		if f.card == nil {
-			unplaced = append(unplaced, f)
+			if !f.replaced {
+				unplaced = append(unplaced, f)
+			}
 			continue
 		}
-		n := f.card.number()
+		n := slices.Index(a.ids, f.card.Member)
 		if stores[n] != nil {
 			return nil, remote.WithHint(fmt.Errorf("%s and %s are the same member (number %d) of the archive", labels[n], f.URL, n),
 				"name each member once; a copy of a member cannot stand in for another one")
 		}
-		a.cards[n], stores[n], labels[n] = f.card, f.Store, f.URL
+		stores[n], labels[n] = f.Store, f.URL
 	}
 	nameMissing(labels, stores, unplaced)
-	a.set = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct})
-	a.placements = []Placement{{a.geom, a.set}}
+	// One Set of all members, and a choice of it for each layout: what is learned of a member through one layout, that it does
+	// not answer, is known to all.
+	a.all = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct})
+	a.placements = place(ref.layouts(), a.ids, a.all)
+	for _, l := range ref.layouts() {
+		var m memberMask
+		for _, id := range l.Members {
+			m.set(slices.Index(a.ids, id))
+		}
+		a.masks = append(a.masks, m)
+	}
+	a.set = a.placements[0].Set
 	return a, nil
 }
 
-// agreed returns a card that stands for all. A member of another archive was named by mistake and is an error; a card
-// that contradicts most of the others is damaged, or older than they are, and costs its member only.
+// place makes the placements of layouts whose members are the given ones.
+func place(layouts []Layout, ids []string, all *stripe.Set) []Placement {
+	var list []Placement
+	for _, l := range layouts {
+		numbers := make([]int, len(l.Members))
+		for i, id := range l.Members {
+			numbers[i] = slices.Index(ids, id)
+		}
+		list = append(list, Placement{l.geometry(), all.Select(numbers)})
+	}
+	return list
+}
+
+// agreed returns a card that stands for all, and decides which members are used. A member of another archive was named by
+// mistake and is an error. Of several revisions the highest holds: a member with an older card missed the change, and is used
+// as long as the archive has not put another one into its place. A card that contradicts most of its revision is damaged
+// and costs its member only.
 func agreed(found []foundMember) (*Card, error) {
-	var first *foundMember
-	votes := make([]int, len(found))
-	best := 0
+	var first, best *foundMember
 	for i := range found {
 		f := &found[i]
-		if f.card == nil {
+		if f.read == nil {
 			continue
 		}
 		if first == nil {
 			first = f
 		}
-		if f.card.Archive != first.card.Archive {
-			return nil, remote.WithHint(fmt.Errorf("%s belongs to archive %.8s, but %s belongs to archive %.8s", f.URL, f.card.Archive,
-				first.URL, first.card.Archive), "name the members of one archive only")
+		if f.read.Archive != first.read.Archive {
+			return nil, remote.WithHint(fmt.Errorf("%s belongs to archive %.8s, but %s belongs to archive %.8s", f.URL, f.read.Archive,
+				first.URL, first.read.Archive), "name the members of one archive only")
 		}
-		for j := range found {
-			if found[j].card != nil && found[j].card.agrees(f.card) {
-				votes[i]++
-			}
-		}
-		if votes[i] > votes[best] {
-			best = i
+		if best == nil || f.read.Revision > best.read.Revision {
+			best = f
 		}
 	}
 	if first == nil {
 		return nil, noArchive(found)
 	}
-	ref := found[best]
+	votes := func(of *Card) (n int) {
+		for i := range found {
+			if c := found[i].read; c != nil && c.agrees(of) {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range found {
+		if c := found[i].read; c != nil && c.Revision == best.read.Revision && votes(c) > votes(best.read) {
+			best = &found[i]
+		}
+	}
+	ref, most := best.read, votes(best.read)
 	for i := range found {
 		f := &found[i]
-		if f.card == nil || f.card.agrees(ref.card) {
+		if f.card, f.replaced = nil, false; f.read == nil {
 			continue
 		}
-		if votes[i] == votes[best] {
-			return nil, remote.WithHint(fmt.Errorf("the cards of %s and %s disagree about the layout", f.URL, ref.URL),
+		if f.read.Revision == ref.Revision && !f.read.agrees(ref) && votes(f.read) == most {
+			return nil, remote.WithHint(fmt.Errorf("the cards of %s and %s disagree about the layout", f.URL, best.URL),
 				"leave one of them out, and put its cairn.json back from a copy")
 		}
-		f.card, f.bad = nil, fmt.Errorf("its card disagrees with the others about the layout")
+		f.join(ref)
 	}
-	return ref.card, nil
+	return ref, nil
 }
 
-// VerifyCard reads a member's card again and compares it with its MAC and its canonical form.
+// join uses a member if its card fits to the one that stands for all.
+func (f *foundMember) join(ref *Card) {
+	switch c := f.read; {
+	case c.agrees(ref):
+		f.card = c
+	case c.Revision == ref.Revision, c.Created != ref.Created, c.Chunker != ref.Chunker:
+		f.bad = errors.New("its card disagrees with the others about the layout")
+	case slices.Contains(ref.members(), c.Member):
+		f.card = c
+	default:
+		f.replaced = true
+	}
+}
+
+// VerifyCard reads the card of a member of the current layout again, and compares it with its MAC, its canonical form, and what
+// the archive's other cards say.
 func (a *Archive) VerifyCard(ctx context.Context, member int) error {
 	if a.keys == nil {
 		return ErrNoKey
@@ -191,6 +185,11 @@ func (a *Archive) VerifyCard(ctx context.Context, member int) error {
 	if err != nil {
 		return err
 	}
+	return a.verifyCard(a.card.Layout.Members[member], data)
+}
+
+// verifyCard says what is wrong with the stored card of a member.
+func (a *Archive) verifyCard(id string, data []byte) error {
 	c, err := parseCard(data)
 	if err != nil {
 		return err
@@ -198,8 +197,13 @@ func (a *Archive) VerifyCard(ctx context.Context, member int) error {
 	if err := c.verify(a.keys); err != nil {
 		return err
 	}
-	if c.number() != member || c.Archive != a.id.String() {
-		return fmt.Errorf("it is the card of member %d of archive %.8s", c.number(), c.Archive)
+	switch {
+	case c.Archive != a.id.String() || c.Member != id:
+		return fmt.Errorf("it is the card of member %.8s of archive %.8s", c.Member, c.Archive)
+	case c.Revision < a.card.Revision:
+		return remote.WithHint(fmt.Errorf("card is of revision %d, the archive's layouts are of revision %d", c.Revision, a.card.Revision), "`cairn repair` renews it")
+	case !c.agrees(a.card):
+		return errors.New("card disagrees with the others about the layout")
 	}
 	if canonical, err := c.encode(); err != nil || !bytes.Equal(canonical, data) {
 		return errors.New("card is not in its canonical form")

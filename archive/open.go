@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
@@ -39,6 +40,8 @@ type Options struct {
 	Notice func(string)
 	// Salvage makes too few members the damage of the blobs that need them: reads go on and give what the others hold.
 	Salvage bool
+	// Patience is how long Open waits for a member when others are enough; 0: DefaultPatience.
+	Patience time.Duration
 }
 
 // Archive is an open archive. It is safe for concurrent use.
@@ -46,9 +49,12 @@ type Archive struct {
 	id         seal.ArchiveID
 	geom       pack.Geometry
 	found      []foundMember // what was named, whether it could be used or not
-	cards      []*Card       // by member number; nil when that member is missing
-	set        *stripe.Set   // of the current layout: a.placements[0].Set
+	card       *Card         // one that stands for all: the layouts
+	ids        []string      // of the members of all layouts
+	all        *stripe.Set   // of those members, in the same order: mirrored objects are read and removed here
 	placements []Placement   // the current one first
+	masks      []memberMask  // of the placements
+	set        *stripe.Set   // of the current layout: a.placements[0].Set; mirrored objects are written here
 	keys       *seal.Keys    // nil when opened without a credential
 	slot       seal.SlotID
 	opts       Options
@@ -61,6 +67,9 @@ type Archive struct {
 	tiles    tileCache
 	shelves  sync.Pool // of *shelf, for Fetch
 	healed   healCache
+	epochs   epochCache
+	repairs  repairs
+	listings listings
 	whole    sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
 }
 
@@ -74,15 +83,11 @@ func Open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if err != nil || len(o.Credentials) == 0 {
 		return a, err
 	}
-	slots, err := a.Slots(ctx)
+	keys, slot, err := a.openKeys(ctx, o.Credentials)
 	if err != nil {
 		return nil, err
 	}
-	keys, slot, err := seal.OpenSlots(slots, o.Credentials)
-	if err != nil {
-		return nil, err
-	}
-	a.slot = slot.ID
+	a.slot = slot
 	return a, a.trust(keys)
 }
 
@@ -109,7 +114,14 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
-	a, err := assemble(readCards(ctx, expand(ctx, members)))
+	if o.Patience <= 0 {
+		o.Patience = DefaultPatience
+	}
+	found, err := readCards(ctx, members, o.Patience)
+	if err != nil {
+		return nil, err
+	}
+	a, err := assemble(found)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -120,22 +132,23 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if o.Dir != nil {
 		a.dir = o.Dir(a.id)
 	}
-	a.tellBadCards()
+	a.openRepairs()
+	a.tellMembers()
 	return a, nil
 }
 
-// trust checks what the cards say with the keys, and takes the keys over. Members whose card has a wrong MAC are left out;
-// if that is all of them, the layout is not to be trusted.
+// trust checks what the cards say with the keys, and takes the keys over. Members whose card has a wrong MAC are left out,
+// and what the others say is put together anew; if that is all of them, the layout is not to be trusted.
 func (a *Archive) trust(keys *seal.Keys) error {
 	var errs []error
 	good := 0
 	for i := range a.found {
 		f := &a.found[i]
-		if f.card == nil {
+		if f.read == nil {
 			continue
 		}
-		if err := f.card.verify(keys); err != nil {
-			f.card, f.bad = nil, err
+		if err := f.read.verify(keys); err != nil {
+			f.read, f.card, f.bad = nil, nil, err
 			errs = append(errs, fmt.Errorf("member %s: %w", f.URL, err))
 			continue
 		}
@@ -148,12 +161,17 @@ func (a *Archive) trust(keys *seal.Keys) error {
 		return err
 	}
 	if len(errs) > 0 {
+		for i := range a.found { // what disagreed with a forged card may be right
+			if f := &a.found[i]; f.read != nil {
+				f.bad = nil
+			}
+		}
 		b, err := assemble(a.found)
 		if err != nil {
 			return err
 		}
-		a.set, a.placements, a.cards = b.set, b.placements, b.cards
-		a.tellBadCards()
+		a.geom, a.card, a.ids, a.all, a.set, a.placements, a.masks = b.geom, b.card, b.ids, b.all, b.set, b.placements, b.masks
+		a.tellMembers()
 	}
 	a.keys = keys
 	return nil
@@ -176,12 +194,24 @@ func (a *Archive) BadCards() []CardDamage {
 	return bad
 }
 
-// tellBadCards notices each bad card once.
-func (a *Archive) tellBadCards() {
+// tellMembers notices once of each member that it is not used, or missed something.
+func (a *Archive) tellMembers() {
 	for i := range a.found {
-		if f := &a.found[i]; f.bad != nil && !f.told {
+		f := &a.found[i]
+		text := ""
+		switch {
+		case f.bad != nil:
+			text = fmt.Sprintf("is left out: %v; put its cairn.json back from a copy, or let `cairn repair` renew it", f.bad)
+		case f.replaced:
+			text = "is left out: another member has taken its place in the archive"
+		case f.hung:
+			text = fmt.Sprintf("is left out of this run: %v", f.Err)
+		case f.card != nil && f.card.Revision < a.card.Revision:
+			text = "missed a change of the archive's layout: it is used, and `cairn repair` renews its card"
+		}
+		if text != "" && !f.told {
 			f.told = true
-			a.opts.Notice(fmt.Sprintf("member %s is left out: %v; put its cairn.json back from a copy", f.URL, f.bad))
+			a.opts.Notice(fmt.Sprintf("member %s %s", f.URL, text))
 		}
 	}
 }
@@ -210,12 +240,7 @@ func (a *Archive) Chunker() chunk.Params {
 	if a.keys != nil {
 		poly = a.keys.Poly()
 	}
-	for _, c := range a.cards {
-		if c != nil {
-			return c.params(poly)
-		}
-	}
-	return chunk.Params{} // not reached: assemble needs a card
+	return a.card.params(poly)
 }
 
 // Close closes the local index. The members need no closing.

@@ -3,6 +3,8 @@ package archive
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"cairn/chunk"
 	"cairn/pack"
@@ -48,19 +50,124 @@ func (a *Archive) setOf(g pack.Geometry) *stripe.Set {
 	return a.set
 }
 
+// maxEpochs bounds the layouts of packs that are remembered, at about 3 MB.
+const maxEpochs = 1 << 16
+
+// epochCache remembers which layout packs have, for archives with several.
+type epochCache struct {
+	mu sync.Mutex
+	of map[pack.ID]pack.Geometry
+}
+
+func (c *epochCache) get(id pack.ID) (pack.Geometry, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g, ok := c.of[id]
+	return g, ok
+}
+
+func (c *epochCache) put(id pack.ID, g pack.Geometry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil || len(c.of) >= maxEpochs {
+		c.of = map[pack.ID]pack.Geometry{}
+	}
+	c.of[id] = g
+}
+
 // PlacementOf finds out which layout a pack has. As long as there is only one, that costs nothing; otherwise the header
-// of a shard is read, whichever member has one.
+// of a shard is read, whichever member has one. It fails as ReadPack does: with a *PackDamage, or with a
+// *stripe.TooFewError if members that did not answer may know.
 func (a *Archive) PlacementOf(ctx context.Context, id pack.ID, kind chunk.Type) (Placement, error) {
 	if len(a.placements) == 1 {
 		return a.placements[0], nil
 	}
-	h, err := a.findHeader(ctx, id, kind)
-	if err != nil {
-		return Placement{}, err
-	}
-	p, ok := a.placement(h.Geometry)
+	g, ok := a.epochs.get(id)
 	if !ok {
-		return Placement{}, fmt.Errorf("pack %s has layout %d (%d+%d), which this archive does not have", id.Short(), h.Geometry.Epoch, h.Geometry.K, h.Geometry.M)
+		var err error
+		if g, err = a.geometryOf(ctx, id, kind); err != nil {
+			return Placement{}, err
+		}
+		a.epochs.put(id, g)
+	}
+	p, ok := a.placement(g)
+	if !ok {
+		return Placement{}, fmt.Errorf("pack %s has layout %d (%d+%d), which this archive does not have", id.Short(), g.Epoch, g.K, g.M)
 	}
 	return p, nil
+}
+
+// headerRead is what became of asking one member for a pack's header.
+type headerRead struct {
+	header *pack.Header
+	err    error
+	away   bool // it did not answer: nothing is known
+}
+
+// geometryOf asks one member after the other for a header of the pack: the shards have one name on all members, whatever
+// the layout. The id is a hash of the header, so a member cannot lie. The member on which the first shard lies in the current
+// layout comes first, and for most packs it is the only one that is asked.
+func (a *Archive) geometryOf(ctx context.Context, id pack.ID, kind chunk.Type) (pack.Geometry, error) {
+	members := a.all.Members()
+	reads := make([]headerRead, len(members))
+	first := pack.Member(id, 0, a.geom.N())
+	for i := range members {
+		i = (first + i) % len(members)
+		reads[i] = a.readHeader(ctx, members[i], id, kind)
+		if ctx.Err() != nil {
+			return pack.Geometry{}, ctx.Err()
+		}
+		if h := reads[i].header; h != nil {
+			return h.Geometry, nil
+		}
+	}
+	return pack.Geometry{}, a.headless(id, kind, reads)
+}
+
+// readHeader reads the copy of the header that ends a shard, or the header itself.
+func (a *Archive) readHeader(ctx context.Context, m stripe.Member, id pack.ID, kind chunk.Type) (r headerRead) {
+	if m.Store == nil {
+		return headerRead{err: fmt.Errorf("%s: %w", m.Label, m.Err), away: true}
+	}
+	for _, from := range []int64{-pack.HeaderSize, 0} {
+		b, err := m.Store.Get(ctx, id.Name(kind), from, pack.HeaderSize, nil)
+		if err != nil {
+			return headerRead{err: fmt.Errorf("%s: %w", m.Label, err), away: !Gone(err)}
+		}
+		h, err := pack.ParseHeader(b)
+		switch {
+		case err != nil:
+			r.err = fmt.Errorf("%s: %w", m.Label, err)
+		case h.ID != id || h.Archive != a.id:
+			r.err = fmt.Errorf("%s: this is a shard of pack %s of archive %.8s", m.Label, h.ID.Short(), h.Archive)
+		default:
+			return headerRead{header: h}
+		}
+	}
+	return r
+}
+
+// headless says what it means that no member gave a header: reads is by member of all layouts.
+func (a *Archive) headless(id pack.ID, kind chunk.Type, reads []headerRead) error {
+	var damage *PackDamage
+	for _, l := range a.card.layouts() { // the current one decides what is said, if it is damage
+		few := &stripe.TooFewError{Need: l.Data}
+		d := &PackDamage{Pack: id, Kind: kind, Need: l.Data}
+		for j := range l.Members {
+			i := slices.Index(a.ids, l.Members[pack.Member(id, j, len(l.Members))])
+			label, r := a.all.Members()[i].Label, reads[i]
+			if r.away {
+				few.Missing, few.Causes = append(few.Missing, label), append(few.Causes, r.err)
+			} else {
+				d.Bad = append(d.Bad, ShardDamage{Pack: id, Kind: kind, Shard: j, Member: label, Err: r.err})
+			}
+		}
+		if len(few.Missing) >= few.Need {
+			return fmt.Errorf("%s pack %s: %w", kind, id.Short(), few)
+		}
+		if damage == nil {
+			damage = d
+		}
+	}
+	return damage
 }

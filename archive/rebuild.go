@@ -9,7 +9,6 @@ import (
 
 	"cairn/chunk"
 	"cairn/pack"
-	"cairn/remote"
 )
 
 // RebuildReport tells what RebuildIndex found.
@@ -91,43 +90,34 @@ const directoryReads = 8
 
 // unnamed reads the directories of all packs that are not known, and publishes them.
 func (r *rebuild) unnamed(ctx context.Context) error {
-	shards, err := r.list(ctx)
-	if err != nil {
-		return err
-	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(directoryReads)
-	for id, n := range shards {
-		if groupCtx.Err() != nil {
-			break
+	_, listErr := r.a.ListPacks(groupCtx, packPrefix, func(p *PackListing) error {
+		if groupCtx.Err() == nil {
+			shards := 0
+			for _, s := range p.Shards {
+				if s.Size > 0 {
+					shards++
+				}
+			}
+			id := p.Pack
+			group.Go(func() error { return r.pack(groupCtx, id, shards) })
 		}
-		group.Go(func() error { return r.pack(groupCtx, id, n) })
-	}
+		return groupCtx.Err()
+	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if listErr != nil {
+		return fmt.Errorf("list packs: %w", listErr)
+	}
 	if err := r.publish(ctx, 0); err != nil {
 		return err
 	}
 	return r.rescue(ctx)
-}
-
-// list counts the shards of each pack.
-func (r *rebuild) list(ctx context.Context) (map[pack.ID]int, error) {
-	shards := map[pack.ID]int{}
-	_, err := r.a.set.ListEach(ctx, "binaries/", func(_ int, info remote.Info) error {
-		if id, _, ok := pack.ParseName(info.Name); ok && info.Size > 0 {
-			shards[id]++
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list packs: %w", err)
-	}
-	return shards, nil
 }
 
 // pack reads the directories of one pack that are not known.
@@ -233,7 +223,7 @@ func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Colum
 
 // ReadSegments reads all index segments one after the other.
 func (a *Archive) ReadSegments(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
-	for id, err := range a.Packs(ctx, "index/") {
+	for id, err := range a.Packs(ctx, indexPrefix) {
 		if err != nil {
 			return err
 		}

@@ -88,10 +88,11 @@ func (w *Writer) putSegment(ctx context.Context, columns []pack.Column) error {
 		}
 	}
 	p.Level() // one segment for each column
-	stored, err := w.put(ctx, p, nil)
+	stored, err := w.put(ctx, p, func(c []pack.Column) { w.journal.segment(c[0].Pack) })
 	if err != nil {
 		return err
 	}
+	w.journal.segmentDone(stored[0].Pack)
 	idx, err := w.a.Index(ctx)
 	if err != nil {
 		return err

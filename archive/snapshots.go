@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +17,9 @@ import (
 )
 
 const (
+	packPrefix     = "binaries/"
+	indexPrefix    = "index/"
+	keyPrefix      = "keys/"
 	snapshotPrefix = "snapshots/"
 	markSuffix     = ".ok"
 	snapshotReads  = 8
@@ -34,27 +36,23 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // SnapshotIDs lists the snapshots by name: for each, whether it carries the mark that it was validated.
 func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
+	names, _, err := a.listCopies(ctx, snapshotPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	return snapshotIDs(names), nil
+}
+
+// snapshotIDs finds the snapshots among names, and which have their mark. Other names are not ours; docs/format.md §1.
+func snapshotIDs(names map[string]memberMask) map[chunk.ID]bool {
 	ids := map[chunk.ID]bool{}
-	marks := map[chunk.ID]bool{}
-	for info, err := range a.set.List(ctx, snapshotPrefix) {
-		if err != nil {
-			return nil, fmt.Errorf("list snapshots: %w", err)
-		}
-		name, marked := strings.CutSuffix(strings.TrimPrefix(info.Name, snapshotPrefix), markSuffix)
-		id, err := chunk.ParseID(name)
-		if err != nil {
-			continue // not ours; docs/format.md §1
-		}
-		if marked {
-			marks[id] = true
-		} else {
-			ids[id] = false
+	for name := range names {
+		if id, err := chunk.ParseID(strings.TrimPrefix(name, snapshotPrefix)); err == nil {
+			_, marked := names[name+markSuffix]
+			ids[id] = marked
 		}
 	}
-	for id := range ids {
-		ids[id] = marks[id]
-	}
-	return ids, nil
+	return ids
 }
 
 // needReadKey fails unless the archive was opened with a key that can read.
@@ -83,7 +81,7 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 	group.SetLimit(snapshotReads)
 	for id, marked := range ids {
 		group.Go(func() error {
-			s, err := a.Snapshot(groupCtx, id)
+			s, err := a.listedSnapshot(groupCtx, id)
 			if err != nil && (groupCtx.Err() != nil || tooFew(err)) {
 				return err
 			}
@@ -101,8 +99,17 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
+	a.dropSnapshots(ids)
 	snapshot.SortByTime(list)
 	return list, damaged, nil
+}
+
+// listedSnapshot reads a snapshot that is on some member, from the cache if it is there.
+func (a *Archive) listedSnapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot, error) {
+	if object := a.cachedSnapshot(id); object != nil {
+		return a.openSnapshot(id, object)
+	}
+	return a.Snapshot(ctx, id)
 }
 
 // Snapshot reads one snapshot from the first member whose copy proves itself.
@@ -110,15 +117,15 @@ func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot
 	if err := a.needReadKey(); err != nil {
 		return nil, err
 	}
-	object, err := a.set.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error {
-		if chunk.Sum(data) != id {
-			return errors.New("content does not match its name")
-		}
-		return nil
-	})
+	object, err := a.all.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error { return verifySnapshot(id, data) })
 	if err != nil {
 		return nil, err
 	}
+	a.cacheSnapshot(id, object)
+	return a.openSnapshot(id, object)
+}
+
+func (a *Archive) openSnapshot(id chunk.ID, object []byte) (*snapshot.Snapshot, error) {
 	plain, signer, err := a.keys.DecodeSnapshot(object)
 	if err != nil {
 		return nil, err
@@ -174,6 +181,7 @@ func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s 
 		return id, fmt.Errorf("publish snapshot: %w", err)
 	}
 	s.ID, s.Signer, s.Incomplete = id, a.keys.Signer(), !mark
+	a.listings.missed(name, stored)
 	if !mark {
 		return id, nil
 	}
@@ -181,6 +189,7 @@ func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s 
 	if err != nil {
 		return id, fmt.Errorf("mark snapshot %s: %w", id.Short(), err)
 	}
+	a.listings.missed(name+markSuffix, marked)
 	if n := min(stored.Count(), marked.Count()); n < a.geom.N() {
 		a.opts.Notice(fmt.Sprintf("snapshot %s is on %d of %d members", id.Short(), n, a.geom.N()))
 	}
@@ -212,10 +221,10 @@ func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) 
 // RemoveSnapshot removes a snapshot and its mark from every member. Its blobs stay until they are pruned.
 func (a *Archive) RemoveSnapshot(ctx context.Context, id chunk.ID) error {
 	name := snapshotPrefix + id.String()
-	if err := a.set.Delete(ctx, name+markSuffix); err != nil {
+	if err := a.all.Delete(ctx, name+markSuffix); err != nil {
 		return remote.WithHint(fmt.Errorf("remove mark of snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
 	}
-	if err := a.set.Delete(ctx, name); err != nil {
+	if err := a.all.Delete(ctx, name); err != nil {
 		return remote.WithHint(fmt.Errorf("remove snapshot %s: %w", id.Short(), err), "run the command again when all members are reachable")
 	}
 	return nil

@@ -137,15 +137,29 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	return nil
 }
 
+// listSegments lists the index packs, and remembers which seem to lack shards.
 func (a *Archive) listSegments(ctx context.Context) (map[pack.ID]struct{}, error) {
 	listed := map[pack.ID]struct{}{}
-	for id, err := range a.Packs(ctx, "index/") {
-		if err != nil {
-			return nil, err
+	seen := &lacking{objects: map[string]memberMask{}, total: -1}
+	errs, err := a.ListPacks(ctx, indexPrefix, func(p *PackListing) error {
+		listed[p.Pack] = struct{}{}
+		if on := p.on(); !a.fullSomewhere(on) {
+			seen.objects[p.Pack.Name(chunk.Index)] = on
 		}
-		listed[id] = struct{}{}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	seen.note(errs)
+	a.listings.put(indexPrefix, seen)
 	return listed, nil
+}
+
+// fullSomewhere says whether the members that have a pack are all those of a layout, and no others: then it has that layout and
+// lacks nothing, unless it lost exactly the shards on the other members. `cairn repair` looks closer.
+func (a *Archive) fullSomewhere(on memberMask) bool {
+	return slices.Contains(a.masks, on)
 }
 
 // applySegment reads a segment into the index. One that is damaged is told of once and costs what it names, not the
@@ -171,6 +185,13 @@ func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error
 	return nil
 }
 
+// blind says whether the index may lack what the archive's segments name: one could not be read.
+func (a *Archive) blind() bool {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	return len(a.synced.bad) > 0
+}
+
 // hopeless says whether an error of ReadPack is about all packs: more than m members do not answer. A pack that was
 // stored while a member was away may lack shards although enough members are there; others do not.
 func (a *Archive) hopeless(ctx context.Context, err error) bool {
@@ -178,7 +199,15 @@ func (a *Archive) hopeless(ctx context.Context, err error) bool {
 		return err != nil
 	}
 	var few *stripe.TooFewError
-	return errors.As(err, &few) && len(few.Missing) > a.geom.M
+	if !errors.As(err, &few) {
+		return false
+	}
+	for _, p := range a.placements {
+		if p.Geometry.K == few.Need && len(few.Missing) <= p.Geometry.M {
+			return false
+		}
+	}
+	return true
 }
 
 // apply puts a segment into the index. When the index refuses it, because a column contradicts what another segment says of
@@ -247,7 +276,7 @@ func (a *Archive) ReadSegment(ctx context.Context, id pack.ID) ([]pack.Column, e
 // Packs lists the packs below a prefix ("binaries/" or "index/"), each once, whichever members have shards of it.
 func (a *Archive) Packs(ctx context.Context, prefix string) func(yield func(pack.ID, error) bool) {
 	return func(yield func(pack.ID, error) bool) {
-		for info, err := range a.set.List(ctx, prefix) {
+		for info, err := range a.all.List(ctx, prefix) {
 			if err != nil {
 				yield(pack.ID{}, fmt.Errorf("list %s: %w", prefix, err))
 				return

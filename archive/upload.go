@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"cairn/chunk"
 	"cairn/pack"
 )
 
@@ -82,16 +83,23 @@ func (w *Writer) put(ctx context.Context, p *pack.Writer, announce func([]pack.C
 		return nil, fmt.Errorf("store pack %s: %w", sealed.ID.Short(), err)
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.stats.Packs++
-	for _, ok := range result.Acked {
-		if ok {
-			w.stats.BytesStored += length
-		} else {
-			w.short[sealed.ID] = struct{}{}
+	w.stats.BytesStored += length * int64(result.Count())
+	w.mu.Unlock()
+	for i, ok := range result.Acked {
+		if !ok {
+			w.lacks(sealed.ID, sealed.Kind, pack.ShardOn(sealed.ID, i, w.a.geom.N()))
 		}
 	}
 	return sealed.Columns, nil
+}
+
+// lacks notes a shard that its member did not take, for the snapshot and for the next run.
+func (w *Writer) lacks(id pack.ID, kind chunk.Type, shard int) {
+	w.a.repairs.add(suspect(id, kind, shard), NotThere)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.short[id] = struct{}{}
 }
 
 // Flush closes the open packs, waits until all are stored, and publishes the segments that name them. When ctx ends before,

@@ -88,11 +88,12 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.resume(ctx); err != nil {
-		return nil, err
-	}
 	if w.journal, err = newJournal(a.dir, w.session.ID()); err != nil {
 		a.opts.Notice(fmt.Sprintf("no journal (%v): if this run is interrupted, up to %s of uploads are repeated", err, publishEvery))
+	}
+	if err := w.resume(ctx); err != nil {
+		w.end()
+		return nil, errors.Join(err, w.journal.close(w.journal.empty()))
 	}
 	return w, nil
 }

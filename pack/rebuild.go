@@ -58,6 +58,11 @@ func (h *Header) goodPayload(j int, object []byte) []byte {
 	return payload
 }
 
+// ProvesPayload says whether a payload is that of shard j.
+func (h *Header) ProvesPayload(j int, payload []byte) bool {
+	return j >= 0 && j < len(h.Hashes) && int64(len(payload)) == h.L && sha256.Sum256(payload) == h.Hashes[j]
+}
+
 // frame writes header, checksums and copy around the payload in the object of shard j.
 func (h *Header) frame(object []byte, j int) {
 	end := HeaderSize + h.L

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,9 @@ the archive does not have yet is stored. What cannot be read is listed, recorded
 gives exit code 3; everything else is stored all the same.
 
 With nothing configured, the first backup makes an archive in your data directory and a key for it.
+
+A backup goes on while members are missing, as long as k are there: the snapshot is then degraded, which
+is a warning (with --strict exit code 5) and healed by the next backup or repair that reaches them.
 
 An interrupted backup is resumed by running it again: what had reached the archive is not uploaded twice.
 
@@ -72,6 +76,7 @@ func backupFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "ignore-inode", Usage: "a changed inode number does not make a file changed (network file systems)"},
 		&cli.BoolFlag{Name: "ignore-ctime", Usage: "a changed ctime does not make a file changed"},
 		&cli.BoolFlag{Name: "with-atime", Usage: "record access times; then nearly every directory differs each time"},
+		&cli.BoolFlag{Name: "strict", Usage: "exit with code 5 when a member missed something of the snapshot; it is stored all the same"},
 		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be stored and store nothing"},
 	}
 }
@@ -110,7 +115,8 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 	}
 	o.Params = a.Chunker()
 	last := a.LastOf(o.Series)
-	if err := e.chain(ctx, a, &o, last); err != nil {
+	series, err := e.chain(ctx, a, &o, last)
+	if err != nil {
 		return err
 	}
 	if files := e.openFiles(c, a, o.Series); files != nil {
@@ -135,7 +141,11 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 			e.warn("%v (the next backup of this series cannot be chained to this one)", err)
 		}
 	}
-	return e.tellBackup(c, a, w, report)
+	var caught *archive.CatchUpReport
+	if !c.Bool("dry-run") {
+		caught = a.CatchUp(ctx, series)
+	}
+	return e.tellBackup(c, a, w, report, caught)
 }
 
 // suspend stores and publishes what an interrupted backup had sealed, so that the next one need not.
@@ -254,36 +264,37 @@ func username() string {
 }
 
 // chain finds the previous snapshot of the series: with a key that can read, in the archive; with a writer key, in
-// what this machine remembers.
-func (e *env) chain(ctx context.Context, a *archive.Archive, o *backup.Options, last *archive.Last) error {
+// what this machine remembers. It returns the snapshots of the series that can be read.
+func (e *env) chain(ctx context.Context, a *archive.Archive, o *backup.Options, last *archive.Last) ([]*snapshot.Snapshot, error) {
 	if !a.Keys().CanRead() {
 		if last != nil {
 			o.PreviousID, o.PreviousContent, o.PreviousDepth = last.ID, last.Content, last.Depth
 		}
-		return nil
+		return nil, nil
 	}
 	list, damaged, err := a.Snapshots(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, d := range damaged {
 		e.warn("%v", d)
 	}
+	list = slices.DeleteFunc(list, func(s *snapshot.Snapshot) bool { return s.Series != o.Series })
 	var previous *snapshot.Snapshot
 	for _, s := range list {
-		if s.Series == o.Series && !s.Incomplete {
+		if !s.Incomplete {
 			previous = s
 		}
 	}
 	if previous == nil {
-		return nil
+		return list, nil
 	}
 	if last != nil && last.ID != previous.ID && previous.Start.Time().Before(last.Time) {
 		e.warn("the last backup of this series made here (%s) is gone from the archive: removed on purpose, or the archive was rolled back", last.ID.Short())
 	}
 	o.PreviousID, o.PreviousContent, o.PreviousDepth = previous.ID, previous.Content, previous.Depth
 	o.Parent = &backup.Parent{Content: previous.Content, Depth: previous.Depth, Start: previous.Start.Time(), Load: a.LoadTree}
-	return nil
+	return list, nil
 }
 
 // openFiles opens the stat cache of the series. Without it everything is compared with the parent snapshot or read.

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -13,24 +17,109 @@ import (
 	"cairn/snapshot"
 )
 
-// tellBackup says what a backup did and turns it into the exit code.
-func (e *env) tellBackup(c *cli.Context, a *archive.Archive, w *archive.Writer, r *backup.Report) error {
-	degraded := len(r.Snapshot.Degraded) > 0
+// tellBackup says what a backup did and turns it into the exit code. caught is nil for a dry run.
+func (e *env) tellBackup(c *cli.Context, a *archive.Archive, w *archive.Writer, r *backup.Report, caught *archive.CatchUpReport) error {
+	short := stillShort(r, caught)
 	if e.json {
-		if err := e.printJSON(backupJSON(c, a, w, r)); err != nil {
+		m := backupJSON(c, a, w, r)
+		m["degraded_packs"] = short
+		if caught != nil {
+			catchUpJSON(m, caught)
+		}
+		if err := e.printJSON(m); err != nil {
 			return err
 		}
 	} else if !e.quiet {
 		e.printBackup(c, w, r)
 	}
-	if degraded {
-		e.warn("the snapshot is degraded: %d packs have fewer than %d shards, because members are missing", len(r.Snapshot.Degraded), a.Geometry().N())
+	if caught != nil {
+		e.tellCatchUp(caught)
 	}
+	if short > 0 {
+		e.warn("the snapshot is degraded: %s fewer than %d shards, because of members that were not reached: %s; the next backup that reaches them heals it, and so does `cairn repair`",
+			plural(uint64(short), "pack has", "packs have"), a.Geometry().N(), strings.Join(lacking(a, caught), ", "))
+	}
+	stored := caught != nil && !r.Unchanged
 	if r.Incomplete {
 		e.warn("%s could not be read; everything else is stored", plural(r.ErrorCount, "file or directory", "files or directories"))
+	}
+	switch {
+	case c.Bool("strict") && stored && (short > 0 || len(lacking(a, caught)) > 0):
+		return &exitError{exitTooFew, hint(fmt.Errorf("snapshot %s is stored and can be restored, but --strict was given and not all of it reached %s",
+			r.ID.Short(), strings.Join(lacking(a, caught), ", ")), "bring the members back; the next backup or `cairn repair` then heals it")}
+	case r.Incomplete:
 		return quietExit(exitPartial)
 	}
 	return nil
+}
+
+// stillShort counts the packs of a snapshot that were stored with fewer than n shards and have not been healed since.
+func stillShort(r *backup.Report, caught *archive.CatchUpReport) int {
+	n := len(r.Snapshot.Degraded)
+	if caught != nil {
+		for _, id := range r.Snapshot.Degraded {
+			if caught.Whole[id] {
+				n--
+			}
+		}
+	}
+	return n
+}
+
+// lacking names the members that lack something at the end of a backup.
+func lacking(a *archive.Archive, caught *archive.CatchUpReport) []string {
+	if caught == nil {
+		return a.Missing()
+	}
+	return caught.Lacking
+}
+
+// tellCatchUp says what members had lacked and have now.
+func (e *env) tellCatchUp(r *archive.CatchUpReport) {
+	for _, member := range slices.Sorted(maps.Keys(r.Shards)) {
+		e.say("healed: %s that %s lacked made again", plural(uint64(r.Shards[member]), "shard", "shards"), member)
+	}
+	for _, member := range slices.Sorted(maps.Keys(r.Copied)) {
+		e.say("healed: %s that %s lacked copied to it", plural(uint64(r.Copied[member]), "key slot, snapshot or mark", "key slots, snapshots and marks"), member)
+	}
+	for _, p := range r.Lost {
+		e.warn("pack %s has too few good shards left: `cairn check` says which files need it", p.Pack.Short())
+	}
+	for _, text := range r.Kept {
+		e.say("note: %s", text)
+	}
+	if r.Left > 0 {
+		e.say("note: %s of earlier backups not healed yet: `cairn repair` does all at once", plural(uint64(r.Left), "pack is", "packs are"))
+	}
+	for i, err := range r.Errs {
+		if i == maxCatchUpErrors {
+			e.say("note: … and %d more", len(r.Errs)-i)
+			break
+		}
+		e.say("note: not healed: %v", err)
+	}
+}
+
+const maxCatchUpErrors = 5
+
+func catchUpJSON(m map[string]any, r *archive.CatchUpReport) {
+	errs := []string{}
+	for _, err := range r.Errs {
+		errs = append(errs, err.Error())
+	}
+	lost := []string{}
+	for _, p := range r.Lost {
+		lost = append(lost, p.Pack.String())
+	}
+	m["healed_shards"], m["healed_copies"] = counts(r.Shards), counts(r.Copied)
+	m["members_lacking"], m["packs_lost"], m["packs_left"], m["catch_up_errors"] = nonNil(r.Lacking), lost, r.Left, errs
+}
+
+func counts(m map[string]int) map[string]int {
+	if m == nil {
+		return map[string]int{}
+	}
+	return m
 }
 
 func (e *env) printBackup(c *cli.Context, w *archive.Writer, r *backup.Report) {
@@ -74,7 +163,7 @@ func backupJSON(c *cli.Context, a *archive.Archive, w *archive.Writer, r *backup
 		"data_blobs_new": r.DataBlobs, "tree_blobs_new": r.TreeBlobs,
 		"errors": errorList(r.Errors), "error_count": r.ErrorCount, "warnings": errorList(r.Warnings), "warning_count": r.WarningCount,
 		"seconds": r.Duration().Seconds(), "dry_run": c.Bool("dry-run"), "skipped": r.Unchanged,
-		"degraded_packs": len(r.Snapshot.Degraded), "members_missing": nonNil(a.Missing()),
+		"members_missing": nonNil(a.Missing()),
 	}
 	if !r.Unchanged && !c.Bool("dry-run") {
 		m["snapshot"] = r.ID.String()

@@ -14,6 +14,7 @@ func commands(e *env) []*cli.Command {
 		diffCommand(e),
 		dumpCommand(e),
 		statsCommand(e),
+		statusCommand(e),
 		tagCommand(e),
 		checkCommand(e),
 		keyCommand(e),

@@ -18,6 +18,19 @@ import (
 // credentials gathers what may open the archive: key files and passwords from flags, environment and archive file;
 // the default archive's key file; and as a last resort a prompt on the terminal.
 func (e *env) credentials(c *cli.Context, p *place) ([]seal.Credential, error) {
+	creds, err := e.givenCredentials(c, p)
+	if len(creds) > 0 || err != nil {
+		return creds, err
+	}
+	if f, ok := e.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		password, err := e.prompt(f, "password: ")
+		return []seal.Credential{{Password: password}}, err
+	}
+	return nil, seal.ErrNoCredential
+}
+
+// givenCredentials is credentials without the prompt: none is no error.
+func (e *env) givenCredentials(c *cli.Context, p *place) ([]seal.Credential, error) {
 	creds, err := e.keyFiles(c, p)
 	if err != nil {
 		return nil, err
@@ -36,13 +49,12 @@ func (e *env) credentials(c *cli.Context, p *place) ([]seal.Credential, error) {
 	if err == nil && exists(name) {
 		e.triedDefault = name
 		cred, err := readCredential(name)
-		return []seal.Credential{cred}, err
+		if err != nil {
+			return nil, err
+		}
+		return []seal.Credential{cred}, nil
 	}
-	if f, ok := e.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		password, err := e.prompt(f, "password: ")
-		return []seal.Credential{{Password: password}}, err
-	}
-	return nil, seal.ErrNoCredential
+	return nil, nil
 }
 
 func (e *env) keyFiles(c *cli.Context, p *place) ([]seal.Credential, error) {

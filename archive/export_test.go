@@ -1,0 +1,15 @@
+package archive
+
+// Kill ends a session as a crash does: nothing more is stored, and its journal stays, without its lock.
+func (w *Writer) Kill() {
+	w.cancel()
+	for range maxUploads {
+		w.uploads <- struct{}{} // uploads under way have ended
+	}
+	if w.journal != nil {
+		w.journal.file.Close()
+	}
+}
+
+// SetTarget makes small packs.
+func (w *Writer) SetTarget(n int) { w.limits.target = n }
