@@ -22,8 +22,9 @@ type env struct {
 
 	triedDefault string // the default key file, when nothing else was given to open the archive with
 
-	quiet bool
-	json  bool
+	quiet   bool
+	json    bool
+	salvage bool // go on with fewer members than are needed
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

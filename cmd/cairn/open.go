@@ -75,6 +75,7 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 	base := e.cacheBase(c)
 	return archive.Options{
 		Credentials: creds,
+		Salvage:     e.salvage || c.Bool("salvage"),
 		OpenIndex:   func(id seal.ArchiveID) (archive.Index, error) { return e.openIndex(base, id) },
 		IndexLost: func(err error) bool {
 			var broken *index.BrokenError
@@ -136,7 +137,10 @@ func (e *env) warnMissing(a *archive.Archive) {
 	for _, m := range missing {
 		fmt.Fprintf(e.stderr, "  %s\n", m)
 	}
-	if left < a.Geometry().K {
+	switch {
+	case left < a.Geometry().K && a.Salvages():
+		e.warn("only what the others hold can be read, until %d more are back", a.Geometry().K-left)
+	case left < a.Geometry().K:
 		e.warn("files cannot be read until %d more are back", a.Geometry().K-left)
 	}
 }
