@@ -20,7 +20,9 @@ const (
 	lookupBatch = 1 << 16
 )
 
-// BlobDamage is a blob that no combination of the shards that are there gives back.
+// BlobDamage is a blob that no combination of the shards that are there gives back. When that is because too few members are there for its
+// pack (it was stored with fewer shards, or Salvage goes on without them), it wraps a *stripe.TooFewError, which names the members
+// that would be needed: see Unreachable.
 type BlobDamage struct {
 	Type chunk.Type
 	ID   chunk.ID
@@ -33,6 +35,9 @@ func (e *BlobDamage) Error() string {
 }
 
 func (e *BlobDamage) Unwrap() error { return e.Err }
+
+// Unreachable says whether the blob may come back with the members that are away.
+func (e *BlobDamage) Unreachable() bool { return tooFew(e.Err) }
 
 // Hint names the operator's next step.
 func (e *BlobDamage) Hint() string {
@@ -49,7 +54,13 @@ type FetchError struct {
 }
 
 func (e *FetchError) Error() string {
-	s := fmt.Sprintf("%d blobs are damaged and %d are not in the index", len(e.Damaged), len(e.Missing))
+	away := 0
+	for _, d := range e.Damaged {
+		if d.Unreachable() {
+			away++
+		}
+	}
+	s := fmt.Sprintf("%d blobs are damaged, %d need members that are away, and %d are not in the index", len(e.Damaged)-away, away, len(e.Missing))
 	if len(e.Damaged) > 0 {
 		s += "; the first: " + e.Damaged[0].Error()
 	} else if len(e.Missing) > 0 {

@@ -81,7 +81,7 @@ func (r *run) addFile(ctx context.Context, d *dir, n *snapshot.Node) error {
 				if errors.As(err, &bad) {
 					return bad.error
 				}
-				r.failFile(f, Damaged, err)
+				r.failFile(f, lossOf(err), err)
 				return nil
 			}
 			if p.ids = append(p.ids, id); r.batch.blobs+len(p.ids) >= r.batch.maxBlobs {

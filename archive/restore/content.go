@@ -258,8 +258,9 @@ func (r *run) fetch(ctx context.Context, places []place, ids []chunk.ID, green f
 	return unripe, err
 }
 
-// loseFiles lists the files that need a blob that did not come.
+// loseFiles lists the files that need a blob that did not come. With Salvage a file is listed when all of it was tried.
 func (r *run) loseFiles(places []place, ids []chunk.ID, got []bool, cause error) {
+	why := reasons(cause)
 	n := 0
 	for i := range places {
 		for n < len(ids) && ids[n] != places[i].id {
@@ -268,9 +269,16 @@ func (r *run) loseFiles(places []place, ids []chunk.ID, got []bool, cause error)
 		if got[n] {
 			continue
 		}
-		f := r.batch.parts[places[i].part].f
-		if !f.settled() {
-			r.failFile(f, Damaged, fmt.Errorf("blob %s is lost: %w", places[i].id.Short(), reason(cause, places[i].id)))
+		p := r.batch.parts[places[i].part]
+		err := why[places[i].id]
+		if err == nil {
+			err = cause
+		}
+		err = fmt.Errorf("blob %s: %w", places[i].id.Short(), err)
+		if r.o.Salvage {
+			p.f.lack(err, uint64(p.sizes[places[i].blob]))
+		} else if !p.f.settled() {
+			r.failFile(p.f, lossOf(err), err)
 		}
 	}
 }

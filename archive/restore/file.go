@@ -34,6 +34,8 @@ type file struct {
 	last    bool     // no blobs come after this batch
 	done    bool
 	err     error
+	lost    error  // Salvage: why the first of the blobs did not come that it lacks
+	lacks   uint64 // bytes of those
 }
 
 func (f *file) path() string { return join(f.dir.path(), f.node.Name) }

@@ -57,6 +57,9 @@ type Options struct {
 	DryRun  bool // change nothing, only call Action
 	Sparse  bool // make holes of long runs of zeros, too
 	Verify  bool // read back what was written and compare hashes
+	// Salvage keeps what could be had of a file that lacks blobs, with zeros where they belong, as NAME.incomplete (mode 0600). The file
+	// is listed as a failure all the same. An existing file that lacks blobs is left as far as it was updated.
+	Salvage bool
 
 	NoOwner    bool
 	NoXattrs   bool
@@ -68,6 +71,7 @@ type Options struct {
 	Progress *Progress
 	Action   func(Action)                                // called for every entry; concurrently
 	Warn     func(kind WarnKind, path string, err error) // called for every warning; concurrently
+	Fail     func(Failure)                               // called for every failure; concurrently
 }
 
 const defaultMemory = 64 << 20

@@ -57,7 +57,7 @@ func Run(ctx context.Context, src Source, root Root, o Options) (*Report, error)
 func newRun(src Source, o Options) *run {
 	o = o.applyDefaults()
 	r := &run{src: src, o: o, root: os.Geteuid() == 0, links: map[snapshot.LinkID]*linked{}}
-	r.warn, r.act = o.Warn, o.Action
+	r.warn, r.act, r.bad = o.Warn, o.Action, o.Fail
 	limit := openLimit()
 	r.dirs.max = min(max(limit/8, 8), 512)
 	r.fds.max = min(max(limit/8, 8), 256)

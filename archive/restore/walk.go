@@ -56,7 +56,7 @@ func (r *run) treeError(path string, err error) error {
 	}
 	r.leave(length)
 	r.top().deletable = false
-	r.fail(r.full(path), Damaged, err)
+	r.fail(r.full(path), lossOf(err), err)
 	return nil
 }
 

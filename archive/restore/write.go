@@ -85,7 +85,7 @@ func (r *run) complete(ctx context.Context, p *part) error {
 	if !p.fetched {
 		return nil
 	}
-	if r.o.Verify && len(p.ids) > 0 && f.begun {
+	if r.o.Verify && len(p.ids) > 0 && f.begun && f.lost == nil {
 		if err := r.verify(ctx, p); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -101,6 +101,10 @@ func (r *run) complete(ctx context.Context, p *part) error {
 
 // finishFile gives a file (locked) whose content is complete its metadata and its name.
 func (r *run) finishFile(f *file) error {
+	if f.lost != nil {
+		r.keepIncomplete(f)
+		return nil
+	}
 	if err := r.finish(f); err != nil {
 		return r.fileFailed(f, kindOf(err), err)
 	}

@@ -81,8 +81,9 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 			var broken *index.BrokenError
 			return errors.As(err, &broken) || errors.Is(err, index.ErrNoSpace)
 		},
-		Dir:    func(id seal.ArchiveID) string { return under(base, id) },
-		Notice: func(text string) { e.say("note: %s", text) },
+		Dir:     func(id seal.ArchiveID) string { return under(base, id) },
+		Notice:  func(text string) { e.say("note: %s", text) },
+		Salvage: c.Bool("salvage"), // restore, check
 	}
 }
 
