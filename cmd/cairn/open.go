@@ -75,7 +75,6 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 	base := e.cacheBase(c)
 	return archive.Options{
 		Credentials: creds,
-		Salvage:     e.salvage || c.Bool("salvage"),
 		OpenIndex:   func(id seal.ArchiveID) (archive.Index, error) { return e.openIndex(base, id) },
 		IndexLost: func(err error) bool {
 			var broken *index.BrokenError
@@ -83,7 +82,7 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 		},
 		Dir:     func(id seal.ArchiveID) string { return under(base, id) },
 		Notice:  func(text string) { e.say("note: %s", text) },
-		Salvage: c.Bool("salvage"), // restore, check
+		Salvage: e.salvage || c.Bool("salvage"),
 	}
 }
 

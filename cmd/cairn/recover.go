@@ -278,7 +278,7 @@ func (e *env) restoreParts(ctx context.Context, a *archive.Archive, parts []reco
 			e.say("would restore directory %s to %s", p.ID.Short(), dir)
 			continue
 		}
-		r, err := restore.Run(ctx, a, snapshot.Root(p.Root()), restore.Options{Target: dir})
+		r, err := restore.Run(ctx, a, snapshot.Root(p.Root()), restore.Options{Target: dir, Salvage: true})
 		if err != nil {
 			return err
 		}
