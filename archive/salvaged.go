@@ -198,6 +198,9 @@ func (a *Archive) segmentColumns(h *pack.Header, number int, payload []byte) ([]
 	return all, nil
 }
 
+// Salvages says whether reads go on with too few members (Options.Salvage).
+func (a *Archive) Salvages() bool { return a.opts.Salvage }
+
 // Locate says what the local index knows of blobs, without asking the members again: out[i].Found() is false for those
 // that it does not know. A location is a claim.
 func (a *Archive) Locate(ctx context.Context, t chunk.Type, ids []chunk.ID, out []pack.Location) error {
