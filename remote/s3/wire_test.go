@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -159,10 +160,7 @@ func TestEndless(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if endless {
 			w.Write([]byte("<ListBucketResult><Contents><Key>"))
-			for b := make([]byte, 1<<20); ; {
-				for i := range b {
-					b[i] = 'x'
-				}
+			for b := bytes.Repeat([]byte("x"), 1<<20); ; {
 				if _, err := w.Write(b); err != nil {
 					return true
 				}
