@@ -40,6 +40,8 @@ type Options struct {
 	Notice func(string)
 	// Patience is how long Open waits for a member when others are enough; 0: DefaultPatience.
 	Patience time.Duration
+	// Salvage makes too few members the damage of the blobs that need them: reads go on and give what the others hold.
+	Salvage bool
 }
 
 // Archive is an open archive. It is safe for concurrent use.
@@ -62,7 +64,8 @@ type Archive struct {
 	index    Index
 	synced   syncState
 	sessions sessionCache
-	windows  windowCache
+	tiles    tileCache
+	shelves  sync.Pool // of *shelf, for Fetch
 	healed   healCache
 	epochs   epochCache
 	repairs  repairs

@@ -24,6 +24,8 @@ var floors = map[string]int{
 	"archive/backup":    5,
 	"archive/restore":   5,
 	"archive/check":     5,
+	"archive/recover":   5,
+	"archive/repair":    5,
 	"archive/member":    5,
 	"archive":           4,
 	"index":             4,

@@ -45,6 +45,8 @@ func (f *fake) Load(_ context.Context, t chunk.Type, id chunk.ID) ([]byte, error
 	return b, nil
 }
 
+func (f *fake) Ahead(context.Context, []chunk.ID) {}
+
 func (f *fake) Sizes(_ context.Context, t chunk.Type, ids []chunk.ID, sizes []uint32) error {
 	for i, id := range ids {
 		b, ok := f.blobs[id]
@@ -110,6 +112,19 @@ func (f *fake) Fetch(ctx context.Context, t chunk.Type, ids []chunk.ID, fn func(
 		return &lost
 	}
 	return ctx.Err()
+}
+
+// FetchRipe leaves out green blobs, and others by their first bit.
+func (f *fake) FetchRipe(ctx context.Context, t chunk.Type, ids []chunk.ID, green func(chunk.ID) bool, fn func(chunk.ID, []byte) error) ([]chunk.ID, error) {
+	var now, later []chunk.ID
+	for _, id := range ids {
+		if green != nil && (green(id) || id[0]&0x80 != 0) {
+			later = append(later, id)
+		} else {
+			now = append(now, id)
+		}
+	}
+	return later, f.Fetch(ctx, t, now, fn)
 }
 
 // tree is a directory as a Go literal.

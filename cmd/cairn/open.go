@@ -53,8 +53,9 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 			var broken *index.BrokenError
 			return errors.As(err, &broken) || errors.Is(err, index.ErrNoSpace)
 		},
-		Dir:    func(id seal.ArchiveID) string { return under(base, id) },
-		Notice: func(text string) { e.say("note: %s", text) },
+		Dir:     func(id seal.ArchiveID) string { return under(base, id) },
+		Notice:  func(text string) { e.say("note: %s", text) },
+		Salvage: e.salvage || c.Bool("salvage"),
 	}
 }
 
@@ -109,7 +110,10 @@ func (e *env) warnMissing(a *archive.Archive) {
 	for _, m := range missing {
 		fmt.Fprintf(e.stderr, "  %s\n", m)
 	}
-	if left < a.Geometry().K {
+	switch {
+	case left < a.Geometry().K && a.Salvages():
+		e.warn("only what the others hold can be read, until %d more are back", a.Geometry().K-left)
+	case left < a.Geometry().K:
 		e.warn("files cannot be read until %d more are back", a.Geometry().K-left)
 	}
 }
