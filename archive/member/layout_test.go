@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"cairn/archive"
@@ -240,11 +241,14 @@ func TestLayoutBeside(t *testing.T) {
 	b.backup(b.mustOpen(), 1, 2, 3000)
 	other := b.mustOpen()
 	n := 1
+	var once sync.Once
 	b.via = func(_ string, s remote.Store) remote.Store {
 		return &hooks{s, func(object string) {
-			if strings.HasPrefix(object, "binaries/") && n == 1 { // the first pack of the new layout
-				n++
-				b.backup(other, byte(n), 2, 3000)
+			if strings.HasPrefix(object, "binaries/") { // the first pack of the new layout
+				once.Do(func() {
+					n++
+					b.backup(other, byte(n), 2, 3000)
+				})
 			}
 		}}
 	}

@@ -123,7 +123,11 @@ func (e *env) changeLayout(c *cli.Context, choose func(*archive.Archive) (ids, a
 	if err != nil {
 		return err
 	}
-	if len(ids) != g.N() {
+	joined, err := e.joined(c, p, a, added)
+	if err != nil {
+		return err
+	}
+	if len(ids) != g.N() && !joined {
 		return usage("%d members, but data + parity = %d", len(ids), g.N())
 	}
 	o := member.LayoutOptions{Data: g.K, Parity: g.M, Members: ids, Reopen: e.reopen(c, a), Rewrite: e.rewriteOptions(c, a)}
@@ -155,6 +159,20 @@ func (e *env) changeLayout(c *cli.Context, choose func(*archive.Archive) (ids, a
 		return err
 	}
 	return e.tellLayout(r, time.Since(start))
+}
+
+// joined says whether one of the places is a member already: an interrupted command is run again.
+func (e *env) joined(c *cli.Context, p *place, a *archive.Archive, added []string) (bool, error) {
+	list, err := e.openMembers(c, p, added)
+	if err != nil {
+		return false, err
+	}
+	for _, m := range list {
+		if yes, err := member.Joined(c.Context, a, m); yes || err != nil {
+			return yes, err
+		}
+	}
+	return false, nil
 }
 
 func missingFrom(list, have []string) []string {
