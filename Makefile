@@ -69,7 +69,7 @@ fuzz:
 	done
 
 soak:
-	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run Soak -v ./tests
+	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run Soak -v ./tests ./archive/repair
 
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

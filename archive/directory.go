@@ -46,7 +46,11 @@ func (a *Archive) ReadDirectory(ctx context.Context, id pack.ID, column int) (*p
 	if payload == nil {
 		return nil, errors.Join(tailErr, err)
 	}
-	return pack.OpenDirectory(a.keys, h, column, payload[len(payload)-int(h.DirLen[column]):])
+	c, openErr := pack.OpenDirectory(a.keys, h, column, payload[len(payload)-int(h.DirLen[column]):])
+	if openErr != nil && err != nil { // parts of the payload are not what was stored: that says more
+		return nil, errors.Join(tailErr, err)
+	}
+	return c, openErr
 }
 
 // findHeader reads the header of a pack from the first shard that has it.

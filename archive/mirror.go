@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -200,22 +199,6 @@ func (a *Archive) verifierOf(name string) func([]byte) error {
 func verifySnapshot(id chunk.ID, data []byte) error {
 	if chunk.Sum(data) != id {
 		return errors.New("content does not match its name")
-	}
-	return nil
-}
-
-// verifyMark checks a mark: its signature with a key, and without one what it says of itself (docs/format.md §9).
-func (a *Archive) verifyMark(id chunk.ID, data []byte) error {
-	if a.keys != nil {
-		got, err := a.keys.DecodeMark(data)
-		if err == nil && got != id {
-			err = errors.New("it marks another snapshot")
-		}
-		return err
-	}
-	const size, atArchive, atSnapshot = 256, 16, 32
-	if len(data) != size || string(data[:8]) != "CAIRNVAL" || hex.EncodeToString(data[atArchive:atSnapshot]) != a.id.String() || chunk.ID(data[atSnapshot:atSnapshot+32]) != id {
-		return errors.New("it is not the mark of this snapshot")
 	}
 	return nil
 }

@@ -38,10 +38,10 @@ type Options struct {
 	// Notice is told, in a sentence, what the operator should know but need not act upon. May be nil; it may be called
 	// from several goroutines at once.
 	Notice func(string)
-	// Salvage makes too few members the damage of the blobs that need them: reads go on and give what the others hold.
-	Salvage bool
 	// Patience is how long Open waits for a member when others are enough; 0: DefaultPatience.
 	Patience time.Duration
+	// Salvage makes too few members the damage of the blobs that need them: reads go on and give what the others hold.
+	Salvage bool
 }
 
 // Archive is an open archive. It is safe for concurrent use.

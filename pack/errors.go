@@ -53,8 +53,12 @@ func (e *CorruptError) Error() string {
 	if e.Shard >= 0 {
 		fmt.Fprintf(&b, "shard %d: ", e.Shard)
 	}
-	fmt.Fprintf(&b, "damaged %s at offset %d: %s", e.Part, e.Offset, e.Reason)
-	return b.String()
+	return b.String() + e.Brief()
+}
+
+// Brief leaves out which pack and shard it is, for messages that have said so.
+func (e *CorruptError) Brief() string {
+	return fmt.Sprintf("damaged %s at offset %d: %s", e.Part, e.Offset, e.Reason)
 }
 
 // Hint names the operator's next step.

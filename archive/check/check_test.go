@@ -379,7 +379,7 @@ func TestSubset(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, id := range all {
-				if s.has(id, 1000) {
+				if s.Has(id, 1000) {
 					seen[id]++
 				}
 			}
@@ -397,7 +397,7 @@ func TestSubset(t *testing.T) {
 		}
 		n := 0
 		for _, id := range all {
-			if s.has(id, 4<<20) {
+			if s.Has(id, 4<<20) {
 				n++
 			}
 		}

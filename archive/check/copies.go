@@ -1,20 +1,19 @@
 package check
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"sync"
 
-	"cairn/chunk"
-	"cairn/chunk/seal"
+	"golang.org/x/sync/errgroup"
+
+	"cairn/archive"
 	"cairn/remote"
-	"cairn/snapshot"
 )
 
-// copies checks what every member must have a copy of: card, key slots, snapshots and their marks. Each copy is
-// read from each member.
+// copies checks what every member of the current layout must have a copy of: card, key slots, snapshots and their marks.
+// Each copy is read from each member.
 func (c *checker) copies(ctx context.Context) error {
 	for _, bad := range c.a.BadCards() {
 		c.found(Damage{Object: "cairn.json", Member: bad.Member, Problem: bad.Err.Error()})
@@ -27,152 +26,113 @@ func (c *checker) copies(ctx context.Context) error {
 			c.found(Damage{Object: "cairn.json", Member: m.Label, Problem: err.Error()})
 		}
 	}
-	if _, err := c.copiesBelow(ctx, "keys/", c.verifySlot); err != nil {
-		return err
-	}
-	names, err := c.copiesBelow(ctx, "snapshots/", c.verifySnapshotObject)
-	if err != nil {
-		return err
-	}
-	return c.marks(ctx, names)
-}
-
-// verifier checks a copy. ours is false for names that the format does not know: those are left alone.
-type verifier func(name string, data []byte) (ours bool, err error)
-
-// copiesBelow checks all copies of the objects below a prefix and returns on which members each is listed.
-func (c *checker) copiesBelow(ctx context.Context, prefix string, verify verifier) (map[string]uint32, error) {
-	names := map[string]uint32{}
-	errs, err := c.a.Set().ListEach(ctx, prefix, func(member int, info remote.Info) error {
-		names[info.Name] |= 1 << member
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", prefix, err)
-	}
-	c.listErrors(prefix, errs)
-	for name := range names {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	for _, prefix := range archive.MirroredPrefixes() {
+		names, err := c.copiesBelow(ctx, prefix)
+		if err != nil {
+			return err
 		}
-		if ours, _ := verify(name, nil); !ours {
-			delete(names, name)
-			continue
+		if err := c.marks(ctx, names); err != nil {
+			return err
 		}
-		c.copiesOf(ctx, name, verify)
-	}
-	return names, ctx.Err()
-}
-
-// copiesOf reads each member's copy of one object.
-func (c *checker) copiesOf(ctx context.Context, name string, verify verifier) {
-	var damages []Damage
-	good, gone := 0, 0
-	for i, m := range c.a.Set().Members() {
-		if !c.reachable(i) {
-			continue
-		}
-		data, err := remote.ReadAll(ctx, m.Store, name, maxCopy)
-		if err == nil {
-			_, err = verify(name, data)
-		}
-		switch {
-		case err == nil:
-			good++
-		case errors.Is(err, remote.ErrNotExist):
-			gone++
-			damages = append(damages, Damage{Object: name, Member: m.Label, Problem: "the copy is missing"})
-		default:
-			damages = append(damages, Damage{Object: name, Member: m.Label, Problem: err.Error()})
-		}
-	}
-	if gone == len(damages) && good == 0 || ctx.Err() != nil {
-		return // it was removed while this ran
-	}
-	for _, d := range damages {
-		d.Lost = good == 0
-		c.found(d)
-	}
-}
-
-// maxCopy is the largest object that is copied: a snapshot.
-const maxCopy = 64 << 20
-
-// listErrors tells of members that could not be listed.
-func (c *checker) listErrors(prefix string, errs []error) {
-	for i, err := range errs {
-		if err != nil && c.reachable(i) {
-			c.unlisted |= 1 << i
-			c.found(Damage{Object: prefix, Member: c.a.Set().Members()[i].Label, Problem: fmt.Sprintf("cannot be listed, so nothing on this member was checked: %v", err)})
-		}
-	}
-}
-
-func (c *checker) verifySlot(name string, data []byte) (bool, error) {
-	if _, err := seal.ParseSlotID(strings.TrimPrefix(name, "keys/")); err != nil {
-		return false, nil
-	}
-	slot, err := seal.ParseSlot(data)
-	switch {
-	case err != nil:
-		return true, err
-	case name != "keys/"+slot.ID.String():
-		return true, errors.New("it has another id than its name")
-	case slot.Archive != c.a.ID():
-		return true, fmt.Errorf("it belongs to archive %.8s", slot.Archive)
-	}
-	return true, nil
-}
-
-func (c *checker) verifySnapshotObject(name string, data []byte) (bool, error) {
-	id, marked, ok := parseSnapshotName(name)
-	if !ok {
-		return false, nil
-	}
-	if marked {
-		return true, c.verifyMark(id, data)
-	}
-	if chunk.Sum(data) != id {
-		return true, errors.New("its content does not match its name")
-	}
-	plain, _, err := c.a.Keys().DecodeSnapshot(data)
-	if err == nil {
-		_, err = snapshot.DecodeSnapshot(plain)
-	}
-	return true, err
-}
-
-func parseSnapshotName(name string) (id chunk.ID, marked, ok bool) {
-	base, marked := strings.CutSuffix(strings.TrimPrefix(name, "snapshots/"), ".ok")
-	id, err := chunk.ParseID(base)
-	return id, marked, err == nil
-}
-
-// verifyMark also looks at the reserved bytes (docs/format.md §9), which readers do not and the signature does not cover.
-func (c *checker) verifyMark(id chunk.ID, data []byte) error {
-	got, err := c.a.Keys().DecodeMark(data)
-	if err != nil {
-		return err
-	}
-	if got != id {
-		return errors.New("it marks another snapshot")
-	}
-	if zero := make([]byte, len(data)); !bytes.Equal(data[10:16], zero[10:16]) || !bytes.Equal(data[224:], zero[224:]) {
-		return errors.New("its reserved bytes are not zero")
 	}
 	return nil
 }
 
+// copyReads objects are read at once: mostly they are small and wait for the members.
+const copyReads = 4
+
+// copiesBelow checks all copies of the objects below a prefix and returns their names.
+func (c *checker) copiesBelow(ctx context.Context, prefix string) (map[string]struct{}, error) {
+	names, unlisted, err := c.a.MirroredNames(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	for label, err := range unlisted {
+		c.cannotList(prefix, label, err)
+	}
+	members := c.a.Set().Members()
+	skip := func(i int) bool { return unlisted[members[i].Label] != nil }
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(copyReads)
+	var mu sync.Mutex
+	for name := range names {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			gone, err := c.copiesOf(groupCtx, name, skip)
+			if gone {
+				mu.Lock()
+				defer mu.Unlock()
+				delete(names, name)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return names, ctx.Err()
+}
+
+// copiesOf reads each member's copy of one object. It is gone if no member has it any more: it was removed meanwhile.
+func (c *checker) copiesOf(ctx context.Context, name string, skip func(int) bool) (gone bool, err error) {
+	copies, err := c.a.ReadCopies(ctx, name, skip)
+	if err != nil {
+		return false, err
+	}
+	var damages []Damage
+	gone = true
+	for i, err := range copies.Errs {
+		d := Damage{Object: name, Member: copies.Members[i].Label, Lost: copies.Good == nil}
+		switch {
+		case copies.Away(i):
+			continue
+		case errors.Is(err, remote.ErrNotExist):
+			d.Problem = "the copy is missing"
+		case err != nil:
+			d.Problem = err.Error()
+			gone = false
+		default:
+			gone = false
+			continue
+		}
+		damages = append(damages, d)
+	}
+	if gone {
+		return true, nil
+	}
+	for _, d := range damages {
+		c.found(d)
+	}
+	return false, nil
+}
+
+// cannotList tells of a member that could not be listed, once.
+func (c *checker) cannotList(prefix, member string, err error) {
+	if c.blindTo[member] {
+		return
+	}
+	c.blindTo[member] = true
+	c.found(Damage{Object: prefix, Member: member, Problem: fmt.Sprintf("cannot be listed, so nothing on this member was checked: %v", err)})
+}
+
 // marks looks for snapshots without their mark, and for marks without their snapshot. A snapshot loses its mark
 // before it is removed itself, so the latter is damage; the former is what an interrupted backup leaves.
-func (c *checker) marks(ctx context.Context, names map[string]uint32) error {
+func (c *checker) marks(ctx context.Context, names map[string]struct{}) error {
 	for name := range names {
-		id, marked, _ := parseSnapshotName(name)
+		id, marked, ok := archive.ParseSnapshotName(name)
+		if !ok {
+			continue // a key slot
+		}
 		other := "snapshots/" + id.String()
 		if !marked {
 			other += ".ok"
 		}
 		if _, ok := names[other]; ok {
+			if !marked && c.keyless {
+				c.report.Snapshots++
+			}
 			continue
 		}
 		if !marked {

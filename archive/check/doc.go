@@ -13,8 +13,16 @@
 // What nobody can tell from the archive alone: that a key slot, or a snapshot with its mark, is gone from all members.
 // A snapshot whose predecessor is gone is told of in a Note, because forget removes snapshots too.
 //
-// Nothing is written, except to the local index, which is made anew from what the members hold. Others may back up
-// meanwhile. Memory: about 100 bytes for each pack and each distinct directory, and some whole shards while data is read.
+// Shards scrubs without any key: a shard proves itself by its name (docs/format.md §5), and its number by its member. It finds
+// every damaged byte of every shard, shards that are missing or lie in the place of others, and copies that are missing, rotten
+// or differ; it cannot tell a pack that was lost from one whose upload was cut short, nor what a loss costs.
+//
+// Packs are judged by their own layout's geometry, so an archive may have several while its layout is changed. Nothing is
+// written, except to the local index, which Run makes anew from what the members hold. Others may back up, repair and change
+// the layout meanwhile: what is missing in a listing is asked for again, and a pack that was replaced is not a loss.
+//
+// Memory: about 250 bytes for each pack (130 in a scrub) and 60 for each distinct directory, and cores + 1 shards (8 MiB with 4+2, at most
+// 32) while data is read.
 package check
 
 import (
@@ -22,13 +30,16 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"cairn/archive"
 	"cairn/chunk"
 )
 
 // Options say how thoroughly to look.
 type Options struct {
-	ReadData bool
-	Subset   Subset // of the packs, with ReadData; zero: all
+	ReadData bool   // of Run; Shards always reads
+	Subset   Subset // of the packs that are read; zero: all
+	// Packs are read by Run also without ReadData: a repair knows which ones are bad, and wants to know what that costs.
+	Packs    map[archive.PackName]bool
 	Progress *Progress
 	// Found is called for each damage as it is found, one at a time. May be nil.
 	Found func(Damage)
@@ -47,7 +58,10 @@ type Damage struct {
 	Object  string // name of the stored object, "" when a file is meant
 	Member  string // where, "" for all members
 	Problem string
-	Lost    bool // it cannot be made good from other shards or copies
+	Lost    bool  // it cannot be made good from other shards or copies
+	Blocks  []int // of a shard's payload, 128 KiB each, as far as its checksums tell which are bad
+
+	missing bool // the shard is not there
 
 	// When files are affected:
 	Snapshot chunk.ID
@@ -77,6 +91,7 @@ type Report struct {
 	Snapshots, Segments, Packs, Trees int
 	Blobs                             uint64
 	BytesRead                         uint64
+	Short                             int // packs with fewer than k good shards, in a scrub: nobody knows without a key whether they were ever whole
 	Unreferenced                      int // packs that no segment names, and unfinished segments: leftovers of interrupted runs, harmless
 	PacksRead                         int
 	Damages                           []Damage // at most maxDamages, all are counted

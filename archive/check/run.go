@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -15,19 +16,24 @@ import (
 
 // checker is one run.
 type checker struct {
-	a *archive.Archive
-	o Options
+	a       *archive.Archive
+	o       Options
+	keyless bool // Shards: no index, no keys
 
 	mu     sync.Mutex
 	report Report
 
-	packs    map[pack.ID]*packState
-	total    uint64              // bytes of all shards of data and tree packs that should be there
-	missed   [pack.MaxShards]int // by member: shards that are not there
-	unlisted uint32              // members that could not be listed: what lies on them is neither good nor bad
-	blind    bool                // an index segment could not be read: what is not in the index may be in a pack all the same
-	named    map[string]bool
-	bad      map[blobKey]string
+	inv     *archive.Inventory
+	layouts []layout
+	missed  []atomic.Int32                  // by member of the inventory: shards that are not there
+	insist  bool                            // ask for every shard that is not listed
+	blindTo map[string]bool                 // members that could not be listed: what lies on them is neither good nor bad
+	packs   map[archive.PackName]*packState // what the index names; nil in Shards
+	total   uint64                          // bytes of all shards of data and tree packs that should be there
+	gone    map[archive.PackName][]Damage   // packs of which nothing is left: they may have been replaced by others
+	blind   bool                            // an index segment could not be read: what is not in the index may be in a pack all the same
+	named   map[string]bool
+	bad     map[blobKey]string
 }
 
 type blobKey struct {
@@ -35,28 +41,47 @@ type blobKey struct {
 	id chunk.ID
 }
 
+// layout is a placement with the inventory's numbers of its members.
+type layout struct {
+	archive.Placement
+	lineup []int
+}
+
 // packState is what is known of one pack: what the index says, and which shards proved good so far.
 type packState struct {
-	kind    chunk.Type
-	length  int64  // L; 0 for index packs, which are read whole anyway
+	kind    chunk.Type // 0 while it is data or tree and not known which
+	layout  *layout    // nil: not known
+	geom    pack.Geometry
+	length  int64  // L; 0 when not known
 	columns uint32 // columns that a segment names
 	have    uint32 // shards listed in full length
 	broken  uint32 // shards whose payload is bad for certain: missing, of the wrong length, or not proving itself
+	absent  uint32 // those of the broken that are missing
 }
 
 // lost says whether too few shards are left to rebuild what the broken ones held.
-func (p *packState) lost(g pack.Geometry) bool { return bits.OnesCount32(p.broken) > g.M }
+func (p *packState) lost() bool { return bits.OnesCount32(p.broken) > p.layout.Geometry.M }
+
+func newChecker(a *archive.Archive, o Options) *checker {
+	if o.Progress == nil {
+		o.Progress = &Progress{}
+	}
+	return &checker{a: a, o: o, blindTo: map[string]bool{}, gone: map[archive.PackName][]Damage{}, named: map[string]bool{}, bad: map[blobKey]string{}}
+}
 
 // Run checks an archive that was opened with a key that can read.
 func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	if a.Keys() == nil || !a.Keys().CanRead() {
 		return nil, archive.ErrNoKey
 	}
-	if o.Progress == nil {
-		o.Progress = &Progress{}
-	}
-	c := &checker{a: a, o: o, packs: map[pack.ID]*packState{}, named: map[string]bool{}, bad: map[blobKey]string{}}
-	for _, step := range []func(context.Context) error{c.copies, c.segments, c.listing, c.data, c.losses, c.snapshots} {
+	c := newChecker(a, o)
+	c.packs = map[archive.PackName]*packState{}
+	return c.run(ctx, c.copies, c.segments, c.listing, c.data, c.losses, c.snapshots)
+}
+
+// run takes the steps one after the other.
+func (c *checker) run(ctx context.Context, steps ...func(context.Context) error) (*Report, error) {
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return &c.report, err
 		}
@@ -105,7 +130,7 @@ func (c *checker) segments(ctx context.Context) error {
 			c.report.Unreferenced++ // an interrupted backup left it; what it named is in later segments, or was not needed
 			return nil
 		}
-		c.packs[id] = &packState{kind: chunk.Index}
+		c.packs[archive.NameOf(id, chunk.Index)] = &packState{kind: chunk.Index}
 		if err != nil {
 			c.blind = true
 			c.found(Damage{Object: id.Name(chunk.Index), Problem: fmt.Sprintf("index segment cannot be read: %v%s", err, rebuildable)})
@@ -120,21 +145,17 @@ func (c *checker) segments(ctx context.Context) error {
 }
 
 func (c *checker) addColumn(col *pack.Column) {
-	p := c.packs[col.Pack]
+	name := archive.NameOf(col.Pack, col.Kind)
+	p := c.packs[name]
 	if p == nil {
-		p = &packState{kind: col.Kind, length: col.L}
-		c.packs[col.Pack] = p
-		c.total += uint64(pack.ShardSize(col.L)) * uint64(c.a.Geometry().N())
+		p = &packState{kind: col.Kind, length: col.L, geom: col.Geometry}
+		c.packs[name] = p
+		c.total += uint64(pack.ShardSize(col.L)) * uint64(col.N())
 	}
 	if p.columns&(1<<col.Number) == 0 {
 		c.report.Blobs += uint64(len(col.Entries))
 	}
 	p.columns |= 1 << col.Number
-}
-
-// reachable says whether a member answers; what lies on one that does not is neither good nor bad.
-func (c *checker) reachable(member int) bool {
-	return c.a.Set().Members()[member].Store != nil && c.unlisted&(1<<member) == 0
 }
 
 // fatal tells errors that concern more than one object.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -15,171 +17,126 @@ import (
 	"cairn/remote"
 )
 
-// listing compares what the members have with what the index names: each shard on its member, in its full length.
-func (c *checker) listing(ctx context.Context) error {
-	unknown := map[pack.ID]struct{}{}
-	short := map[pack.ID][]Damage{}
-	for _, prefix := range []string{"binaries/", "index/"} {
-		errs, err := c.a.Set().ListEach(ctx, prefix, func(member int, info remote.Info) error {
-			c.listed(member, info, unknown, short)
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("list %s: %w", prefix, err)
-		}
-		c.listErrors(prefix, errs)
-	}
-	c.report.Unreferenced += len(unknown)
-	n := c.a.Geometry().N()
-	for id, p := range c.packs {
-		if p.kind != chunk.Index {
-			c.report.Packs++
-		}
-		damages := short[id]
-		for j := range n {
-			if (p.have|p.broken)&(1<<j) != 0 || !c.reachable(pack.Member(id, j, n)) || !c.missing(ctx, id, p, j) {
-				continue
+// data reads shards whole: those of index packs always, the others with ReadData or when they are asked for.
+func (c *checker) data(ctx context.Context) error {
+	chosen := func(yield func(archive.PackName) bool) {
+		for name, p := range c.packs {
+			read := name.Index || c.o.Packs[name] || c.o.ReadData && c.o.Subset.Has(name.ID, c.total)
+			if read && p.layout != nil && c.gone[name] == nil && !yield(name) {
+				return
 			}
-			p.broken |= 1 << j
-			damages = append(damages, c.shardDamage(id, p.kind, j, errors.New("it is missing")))
+		}
+	}
+	for name := range chosen {
+		c.o.Progress.TotalPacks.Add(1)
+		c.o.Progress.TotalBytes.Add(uint64(c.inv.PackBytes(name)))
+	}
+	return c.each(ctx, chosen, func(ctx context.Context, name archive.PackName, buf *[]byte) error {
+		p := c.packs[name] // each by one goroutine
+		damages, err := c.readShards(ctx, name, p, buf)
+		if err != nil {
+			return err
 		}
 		c.tell(p, damages)
+		if !name.Index {
+			c.count(func(r *Report) { r.PacksRead++ })
+		}
+		return nil
+	})
+}
+
+// each calls do for packs, one more at once than there are cores: one reads while the others hash. Each has a buffer, which
+// grows to a shard: 8 MiB with 4+2, at most 32.
+func (c *checker) each(ctx context.Context, names iter.Seq[archive.PackName], do func(context.Context, archive.PackName, *[]byte) error) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0) + 1)
+	buffers := sync.Pool{New: func() any { return new([]byte) }}
+	for name := range names {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			buf := buffers.Get().(*[]byte)
+			defer buffers.Put(buf)
+			if err := do(groupCtx, name, buf); err != nil {
+				return err
+			}
+			if !c.insist { // a second look is not counted
+				c.o.Progress.Packs.Add(1)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	return ctx.Err()
 }
 
-// askTwice is how many shards of one member are asked for before its listing is believed: a lost disk lacks all.
-const askTwice = 32
+func (c *checker) count(add func(*Report)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	add(&c.report)
+}
 
-// missing asks for a shard that was not listed: it may have been on its way.
-func (c *checker) missing(ctx context.Context, id pack.ID, p *packState, j int) bool {
-	i := pack.Member(id, j, c.a.Geometry().N())
-	if c.missed[i] < askTwice {
-		if _, err := c.a.Set().Members()[i].Store.Stat(ctx, id.Name(p.kind)); !errors.Is(err, remote.ErrNotExist) {
-			return false
+// readShards reads and proves the shards of a pack one after the other: those that are not known to be bad already.
+func (c *checker) readShards(ctx context.Context, name archive.PackName, p *packState, buf *[]byte) ([]Damage, error) {
+	var damages []Damage
+	for j := range p.layout.Geometry.N() {
+		if p.broken&(1<<j) != 0 || c.inv.Unlisted(p.layout.member(name.ID, j)) != nil {
+			continue
 		}
-	}
-	c.missed[i]++
-	return true
-}
-
-func (c *checker) shardDamage(id pack.ID, kind chunk.Type, j int, err error) Damage {
-	return Damage{Object: id.Name(kind), Member: c.a.Placements()[0].MemberOf(id, j), Problem: fmt.Sprintf("shard %d of a %s pack: %v", j, kind, err)}
-}
-
-// tell reports what is wrong with a pack, when all of it is known.
-func (c *checker) tell(p *packState, damages []Damage) {
-	for _, d := range damages {
-		// What an index pack says, the directories say too.
-		d.Lost = d.Lost || p.kind != chunk.Index && p.lost(c.a.Geometry())
-		c.found(d)
-	}
-}
-
-func (c *checker) listed(member int, info remote.Info, unknown map[pack.ID]struct{}, short map[pack.ID][]Damage) {
-	id, kind, ok := pack.ParseName(info.Name)
-	if !ok {
-		return
-	}
-	p := c.packs[id]
-	if p == nil {
-		if kind != chunk.Index { // a segment that was published just now
-			unknown[id] = struct{}{}
+		more, err := c.readShard(ctx, name, p, j, buf)
+		if err != nil {
+			return nil, err
 		}
-		return
+		damages = append(damages, more...)
 	}
-	j := pack.ShardOn(id, member, c.a.Geometry().N())
-	if want := pack.ShardSize(p.length); p.kind != chunk.Index && info.Size != want {
-		p.broken |= 1 << j
-		short[id] = append(short[id], c.shardDamage(id, p.kind, j, fmt.Errorf("it has %d bytes instead of %d", info.Size, want)))
-		return
-	}
-	if p.kind == chunk.Index {
-		c.o.Progress.TotalBytes.Add(uint64(info.Size))
-	}
-	p.have |= 1 << j
+	return damages, nil
 }
 
-// data reads shards whole: those of index packs always, the others with ReadData.
-func (c *checker) data(ctx context.Context) error {
-	var chosen []pack.ID
-	for id, p := range c.packs {
-		if p.kind == chunk.Index {
-			chosen = append(chosen, id)
-		} else if c.o.ReadData && c.o.Subset.has(id, c.total) {
-			chosen = append(chosen, id)
-			c.o.Progress.TotalBytes.Add(uint64(pack.ShardSize(p.length)) * uint64(c.a.Geometry().N()))
-		}
-	}
-	c.o.Progress.TotalPacks.Store(uint64(len(chosen)))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0) + 1) // one reads while the others hash: shards of up to 16 MiB each
-	buffers := sync.Pool{New: func() any { return new([]byte) }}
-	for _, id := range chosen {
-		if ctx.Err() != nil {
-			break
-		}
-		p := c.packs[id] // each by one goroutine
-		group.Go(func() error {
-			buf := buffers.Get().(*[]byte)
-			defer buffers.Put(buf)
-			var damages []Damage
-			for j := range c.a.Geometry().N() {
-				more, err := c.readShard(ctx, id, p, j, buf)
-				if err != nil {
-					return err
-				}
-				damages = append(damages, more...)
-			}
-			c.tell(p, damages)
-			c.o.Progress.Packs.Add(1)
-			if p.kind != chunk.Index {
-				c.mu.Lock()
-				c.report.PacksRead++
-				c.mu.Unlock()
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// readShard reads and proves one shard, and opens the blobs of a data column.
-func (c *checker) readShard(ctx context.Context, id pack.ID, p *packState, j int, buf *[]byte) ([]Damage, error) {
-	if p.broken&(1<<j) != 0 || !c.reachable(pack.Member(id, j, c.a.Geometry().N())) {
-		return nil, ctx.Err()
-	}
-	data, err := c.a.GetShard(ctx, c.a.Placements()[0], id, p.kind, j, (*buf)[:0])
+// readShard reads and proves one shard, and with a key opens the blobs of a data column.
+func (c *checker) readShard(ctx context.Context, name archive.PackName, p *packState, j int, buf *[]byte) ([]Damage, error) {
+	data, err := c.a.GetShard(ctx, p.layout.Placement, name.ID, name.Kind(), j, (*buf)[:0])
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
 		if archive.Gone(err) {
 			p.broken |= 1 << j
+			c.a.Suspect(name.ID, name.Kind(), j)
 		}
-		return []Damage{c.shardDamage(id, p.kind, j, fmt.Errorf("it cannot be read: %w", err))}, nil
+		if errors.Is(err, remote.ErrNotExist) {
+			p.absent |= 1 << j
+		}
+		return []Damage{c.shardDamage(name, p, j, fmt.Errorf("it cannot be read: %w", err))}, nil
 	}
 	*buf = data
 	c.o.Progress.Bytes.Add(uint64(len(data)))
-	c.mu.Lock()
-	c.report.BytesRead += uint64(len(data))
-	c.mu.Unlock()
-	h, err := c.a.ProveShard(c.a.Placements()[0], id, p.kind, j, data)
+	c.count(func(r *Report) { r.BytesRead += uint64(len(data)) })
+	h, err := c.a.ProveShard(p.layout.Placement, name.ID, name.Kind(), j, data)
+	if h != nil {
+		p.kind = h.Kind
+	}
 	if err != nil {
+		c.a.Suspect(name.ID, name.Kind(), j) // `repair --missing` then need not read everything to find it again
 		if !archive.PayloadGood(err) {
 			p.broken |= 1 << j
 		}
-		return []Damage{c.shardDamage(id, p.kind, j, err)}, nil
+		return []Damage{c.shardDamage(name, p, j, err)}, nil
 	}
-	return c.open(id, p, j, h, data), nil
+	if c.keyless {
+		return nil, nil
+	}
+	return c.open(name, p, j, h, data), nil
 }
 
 // open opens every blob of a data column. A shard that proves itself but holds a blob that does not open was written
 // wrongly: other shards do not help, the blob is bad.
-func (c *checker) open(id pack.ID, p *packState, j int, h *pack.Header, data []byte) []Damage {
+func (c *checker) open(name archive.PackName, p *packState, j int, h *pack.Header, data []byte) []Damage {
 	var damages []Damage
 	wrong := func(err error) {
-		d := c.shardDamage(id, p.kind, j, err)
+		d := c.shardDamage(name, p, j, err)
 		d.Lost = true
 		damages = append(damages, d)
 	}
@@ -206,47 +163,27 @@ func (c *checker) setBad(key blobKey, text string) {
 	c.bad[key] = text
 }
 
-// losses finds the blobs that packs with too few good shards do not give any more: each blob of their broken columns is
-// tried, for often a part of a shard is bad and the rest can be read.
-func (c *checker) losses(ctx context.Context) error {
-	lost := map[pack.ID]uint32{}
-	for id, p := range c.packs {
-		if p.kind != chunk.Index && p.lost(c.a.Geometry()) {
-			lost[id] = p.broken
+// ranges names blocks of 128 KiB in short: " (blocks 3-5, 9)".
+func ranges(blocks []int) string {
+	if len(blocks) == 0 {
+		return ""
+	}
+	var parts []string
+	for from := 0; from < len(blocks); {
+		to := from
+		for to+1 < len(blocks) && blocks[to+1] == blocks[to]+1 {
+			to++
 		}
-	}
-	if len(lost) == 0 {
-		return nil
-	}
-	return c.a.ReadSegments(ctx, func(_ pack.ID, columns []pack.Column, err error) error {
-		if err != nil {
-			return nil // told of in segments
+		part := fmt.Sprint(blocks[from])
+		if to > from {
+			part += fmt.Sprintf("-%d", blocks[to])
 		}
-		for _, col := range columns {
-			if lost[col.Pack]&(1<<col.Number) == 0 {
-				continue
-			}
-			if err := c.try(ctx, &col); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// try reads all blobs of a column and notes those that are lost.
-func (c *checker) try(ctx context.Context, col *pack.Column) error {
-	ids := make([]chunk.ID, len(col.Entries))
-	for i, e := range col.Entries {
-		ids[i] = e.ID
+		parts = append(parts, part)
+		from = to + 1
 	}
-	err := c.a.Fetch(ctx, col.Kind, ids, func(chunk.ID, []byte) error { return nil })
-	var lost *archive.FetchError
-	if !errors.As(err, &lost) {
-		return err
+	word := "block"
+	if len(blocks) > 1 {
+		word = "blocks"
 	}
-	for _, d := range lost.Damaged {
-		c.setBad(blobKey{d.Type, d.ID}, fmt.Sprintf("blob %s is lost with shard %d of %s", d.ID.Short(), col.Number, col.Pack.Name(col.Kind)))
-	}
-	return nil
+	return fmt.Sprintf(" (%s %s)", word, strings.Join(parts, ", "))
 }

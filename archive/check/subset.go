@@ -43,8 +43,8 @@ func ParseSubset(text string, size func(string) (uint64, error)) (Subset, error)
 	return s, nil
 }
 
-// has says whether a pack belongs to the subset; total is the size of all packs in bytes.
-func (s Subset) has(id [32]byte, total uint64) bool {
+// Has says whether a pack belongs to the subset; total is the size of all packs in bytes.
+func (s Subset) Has(id [32]byte, total uint64) bool {
 	if s.m > 0 {
 		return (uint64(id[0])<<24|uint64(id[1])<<16|uint64(id[2])<<8|uint64(id[3]))%s.m == s.n-1
 	}

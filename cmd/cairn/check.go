@@ -20,15 +20,22 @@ that a snapshot needs must be there in full length. With --read-data it reads ev
 its hashes and opens every blob. Each damage is named by object and member, and by the files and
 snapshots that it costs. Damage gives exit code 4, also when the other shards make good for it.
 
+With --shards it scrubs: it needs no key, no password and no index, and reads every shard of every member, parity
+included, and all copies. A shard proves itself by its name, so rot, truncation, missing and swapped objects
+are all found; a machine that holds nothing but the members can do it. What the damage costs, only a
+check with a key tells. "cairn repair" heals what is found.
+
 Examples:
   cairn check
   cairn check --read-data
+  cairn check --shards                     (without any key)
   cairn check --read-data --subset 3/7     (a seventh each night)
-  cairn check --read-data --subset 10%
+  cairn check --shards --subset 10%
   cairn check --read-data --subset 50G`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "read-data", Usage: "read and verify the data itself"},
-			&cli.StringFlag{Name: "subset", Usage: "with --read-data: only part `N/M` of the packs (the M parts are all of them), or P% or SIZE, chosen at random"},
+			&cli.BoolFlag{Name: "shards", Usage: "read and verify all shards and copies, without a key"},
+			&cli.StringFlag{Name: "subset", Usage: "with --read-data or --shards: only part `N/M` of the packs (the M parts are all of them), or P% or SIZE, chosen at random"},
 		},
 		Action: func(c *cli.Context) error { return e.runCheck(c) },
 	})
@@ -38,43 +45,106 @@ func (e *env) runCheck(c *cli.Context) error {
 	if err := noArgs(c); err != nil {
 		return err
 	}
+	shards := c.Bool("shards")
 	o := check.Options{ReadData: c.Bool("read-data"), Progress: &check.Progress{}}
-	if text := c.String("subset"); text != "" {
-		if !o.ReadData {
-			return usage("check: --subset needs --read-data")
-		}
+	switch {
+	case shards && o.ReadData:
+		return usage("check: --read-data reads everything that --shards does, and needs a key; use one of them")
+	case c.String("subset") != "" && !shards && !o.ReadData:
+		return usage("check: --subset needs --read-data or --shards")
+	case c.String("subset") != "":
 		var err error
-		if o.Subset, err = check.ParseSubset(text, parseSize); err != nil {
+		if o.Subset, err = check.ParseSubset(c.String("subset"), parseSize); err != nil {
 			return &exitError{exitUsage, fmt.Errorf("check: %w", err)}
 		}
 	}
-	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
-		start := time.Now()
-		shown := 0
-		stop := e.watch(func() tick {
-			p := o.Progress
-			return tick{verb: "check", files: p.Trees.Load(), bytes: p.Bytes.Load(), totalBytes: p.TotalBytes.Load(), totalsKnown: p.TotalBytes.Load() > 0, unit: "trees"}
+	if shards {
+		return e.withoutKey(c, func(ctx context.Context, a *archive.Archive) error {
+			return e.checkWith(ctx, a, o, check.Shards, e.tellShards)
 		})
-		o.Found = func(d check.Damage) {
-			if shown++; e.json {
-				_ = e.printJSON(damageJSON(d))
-			} else if shown <= maxShown {
-				e.print("damage: %s", d)
-			}
-		}
-		r, err := check.Run(ctx, a, o)
-		stop()
-		if err != nil {
-			return err
-		}
-		if shown > maxShown && !e.json {
-			e.print("… and %d more (--json lists them)", shown-maxShown)
-		}
-		if err := e.tellNotes(r); err != nil {
-			return err
-		}
-		return e.tellCheck(a, r, o.ReadData, time.Since(start))
+	}
+	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		return e.checkWith(ctx, a, o, check.Run, func(a *archive.Archive, r *check.Report, took time.Duration) error {
+			return e.tellCheck(a, r, o.ReadData, took)
+		})
 	})
+}
+
+// checkWith runs a check and tells what it finds.
+func (e *env) checkWith(ctx context.Context, a *archive.Archive, o check.Options, run func(context.Context, *archive.Archive, check.Options) (*check.Report, error),
+	tell func(*archive.Archive, *check.Report, time.Duration) error) error {
+	start := time.Now()
+	shown := 0
+	stop := e.watch(func() tick {
+		p := o.Progress
+		t := tick{verb: "check", files: p.Trees.Load(), bytes: p.Bytes.Load(), totalBytes: p.TotalBytes.Load(), totalsKnown: p.TotalBytes.Load() > 0, unit: "trees"}
+		if t.files == 0 {
+			t.files, t.unit = p.Packs.Load(), "packs"
+		}
+		return t
+	})
+	o.Found = func(d check.Damage) {
+		if shown++; e.json {
+			_ = e.printJSON(damageJSON(d))
+		} else if shown <= maxShown {
+			e.print("damage: %s", d)
+		}
+	}
+	r, err := run(ctx, a, o)
+	stop()
+	if err != nil {
+		return err
+	}
+	if shown > maxShown && !e.json {
+		e.print("… and %d more (--json lists them)", shown-maxShown)
+	}
+	if err := e.tellNotes(r); err != nil {
+		return err
+	}
+	return tell(a, r, time.Since(start))
+}
+
+// withoutKey opens the archive without any credential and runs fn.
+func (e *env) withoutKey(c *cli.Context, fn func(ctx context.Context, a *archive.Archive) error) error {
+	p, err := e.where(c)
+	if err != nil {
+		return err
+	}
+	a, err := e.openWith(c, p, nil)
+	if err != nil {
+		return err
+	}
+	defer a.Close() // no index is open
+	return fn(c.Context, a)
+}
+
+// tellShards sums a scrub up.
+func (e *env) tellShards(a *archive.Archive, r *check.Report, took time.Duration) error {
+	if e.json {
+		if err := e.printJSON(map[string]any{
+			"type": "check", "shards": true, "snapshots": r.Snapshots, "segments": r.Segments, "packs": r.Packs, "packs_read": r.PacksRead,
+			"bytes_read": r.BytesRead, "damaged": r.Damaged, "lost": r.Lost, "packs_short": r.Short, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
+		}); err != nil {
+			return err
+		}
+	} else {
+		e.print("%s, %s, %s; %s of %s of data read, %s", plural(uint64(r.Snapshots), "snapshot", "snapshots"), plural(uint64(r.Packs), "pack", "packs"),
+			plural(uint64(r.Segments), "index segment", "index segments"), comma(uint64(r.PacksRead)), plural(uint64(r.Packs), "pack", "packs"), humanize.IBytes(r.BytesRead))
+	}
+	switch {
+	case r.Short > 0:
+		return &exitError{exitDamage, hint(fmt.Errorf("%s; of %s fewer shards are good than are needed", plural(uint64(r.Damaged), "damage", "damages"), plural(uint64(r.Short), "pack", "packs")),
+			"`cairn check` with a key tells whether files are lost with them, and which")}
+	case r.Lost > 0:
+		return &exitError{exitDamage, hint(fmt.Errorf("%s, %d beyond repair from other copies", plural(uint64(r.Damaged), "damage", "damages"), r.Lost), "`cairn check` with a key tells what that means")}
+	case r.Damaged > 0:
+		return &exitError{exitDamage, hint(fmt.Errorf("%s; all packs can still be read from their other shards", plural(uint64(r.Damaged), "damage", "damages")),
+			"run `cairn repair`: it writes again what is missing or rotten")}
+	}
+	if !e.json {
+		e.print("no damage found (%s)", took.Round(10*time.Millisecond))
+	}
+	return nil
 }
 
 // tellNotes prints what is no damage and still worth knowing: a snapshot that was never validated, or one whose
@@ -100,6 +170,9 @@ func damageJSON(d check.Damage) map[string]any {
 	}
 	if d.Member != "" {
 		m["member"] = d.Member
+	}
+	if len(d.Blocks) > 0 {
+		m["blocks"] = d.Blocks
 	}
 	if d.Path != "" {
 		m["path"], m["snapshot"] = d.Path, d.Snapshot.String()
@@ -138,7 +211,7 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 			"`cairn index rebuild` may find what they need; then check again")}
 	case r.Damaged > 0:
 		return &exitError{exitDamage, hint(fmt.Errorf("%s; everything can still be read from the other shards and copies", plural(uint64(r.Damaged), "damage", "damages")),
-			"replace the disk or object that is bad before another one follows")}
+			"run `cairn repair`: it writes again what is missing or rotten, before more follows")}
 	}
 	if !e.json {
 		e.print("no damage found (%s)", took.Round(10*time.Millisecond))

@@ -17,6 +17,8 @@ func commands(e *env) []*cli.Command {
 		statusCommand(e),
 		tagCommand(e),
 		checkCommand(e),
+		repairCommand(e),
+		memberCommand(e),
 		keyCommand(e),
 		indexCommand(e),
 		completionCommand(e),

@@ -12,34 +12,7 @@ import (
 	"cairn/archive"
 	"cairn/chunk/seal"
 	"cairn/index"
-	"cairn/remote"
-	"cairn/remote/local"
-	"cairn/remote/retry"
 )
-
-// openMembers makes a store of each member address. One that cannot be opened is a missing member, which the archive
-// may be able to do without, unless its address makes no sense.
-func openMembers(urls []string) ([]archive.Member, error) {
-	var members []archive.Member
-	for _, raw := range urls {
-		u, err := remote.ParseURL(raw)
-		if err != nil {
-			return nil, &exitError{exitUsage, err}
-		}
-		m := archive.Member{URL: raw}
-		if u.Scheme != "file" {
-			return nil, usage("member %s: this build of cairn knows directories only", raw)
-		}
-		store, err := local.Open(u.Path)
-		if err != nil {
-			m.Err = err
-		} else {
-			m.Store = retry.New(store, retry.Options{})
-		}
-		members = append(members, m)
-	}
-	return members, nil
-}
 
 // open opens the archive with its keys. Missing members are warned about.
 func (e *env) open(c *cli.Context) (*archive.Archive, error) {
@@ -59,7 +32,7 @@ func (e *env) openPlace(c *cli.Context, p *place) (*archive.Archive, error) {
 }
 
 func (e *env) openWith(c *cli.Context, p *place, creds []seal.Credential) (*archive.Archive, error) {
-	members, err := openMembers(p.members)
+	members, err := e.openMembers(c, p, p.members)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +55,7 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 		},
 		Dir:     func(id seal.ArchiveID) string { return under(base, id) },
 		Notice:  func(text string) { e.say("note: %s", text) },
-		Salvage: c.Bool("salvage"), // restore, check
+		Salvage: e.salvage || c.Bool("salvage"),
 	}
 }
 
@@ -137,7 +110,10 @@ func (e *env) warnMissing(a *archive.Archive) {
 	for _, m := range missing {
 		fmt.Fprintf(e.stderr, "  %s\n", m)
 	}
-	if left < a.Geometry().K {
+	switch {
+	case left < a.Geometry().K && a.Salvages():
+		e.warn("only what the others hold can be read, until %d more are back", a.Geometry().K-left)
+	case left < a.Geometry().K:
 		e.warn("files cannot be read until %d more are back", a.Geometry().K-left)
 	}
 }

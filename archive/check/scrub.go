@@ -1,0 +1,129 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"cairn/archive"
+	"cairn/chunk"
+)
+
+// Shards scrubs: it reads every shard of every member and holds it against its own proof, and all copies against each
+// other. It needs no key and opens no index; Options.ReadData is implied, Options.Subset chooses the packs that are read. What
+// the listings alone tell (missing shards and copies) is told of all.
+//
+// A pack with fewer than k good shards may be a loss, or what an interrupted upload left: only the index knows, so it is
+// told of as damage that is not counted as lost, and counted in Report.Short.
+func Shards(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
+	c := newChecker(a, o)
+	c.keyless = true
+	return c.run(ctx, c.copies, c.inventory, c.scrub)
+}
+
+// scrubbing is what a scrub remembers from pack to pack.
+type scrubbing struct {
+	*checker
+	total  uint64
+	again  []archive.PackName // had too few shards: perhaps they were on their way
+	last   bool               // those are looked at once more
+	strays map[string]int     // by member: shards of packs whose layout it is not in
+}
+
+// scrub looks at all packs that any member lists.
+func (c *checker) scrub(ctx context.Context) error {
+	s := &scrubbing{checker: c, total: uint64(c.inv.Bytes()), strays: map[string]int{}}
+	c.o.Progress.TotalPacks.Store(uint64(c.inv.Len()))
+	for name := range c.inv.Packs() {
+		if s.reads(name) {
+			c.o.Progress.TotalBytes.Add(uint64(c.inv.PackBytes(name)))
+		}
+	}
+	if err := c.each(ctx, c.inv.Packs(), s.pack); err != nil {
+		return err
+	}
+	s.last, c.insist = true, true
+	if err := c.each(ctx, slices.Values(s.again), s.pack); err != nil {
+		return err
+	}
+	for member, n := range s.strays {
+		c.note("binaries/", fmt.Sprintf("%d packs have shards on %s, which is not of their layout: left by a change of the layout, harmless", n, member))
+	}
+	return nil
+}
+
+// reads says whether the shards of a pack are read, or compared by the listings only.
+func (s *scrubbing) reads(name archive.PackName) bool {
+	return name.Index || s.o.Subset.Has(name.ID, s.total) || !s.inv.Even(name)
+}
+
+func (s *scrubbing) pack(ctx context.Context, name archive.PackName, buf *[]byte) error {
+	p := &packState{}
+	if name.Index {
+		p.kind = chunk.Index
+	}
+	if err := s.placeByHeader(ctx, name, p); err != nil {
+		return err
+	}
+	if p.layout == nil { // no shard has a header: each of them is told of as it would be in the newest layout
+		p.layout = &s.layouts[0]
+	}
+	damages := s.compare(ctx, name, p)
+	read := s.reads(name)
+	if read {
+		more, err := s.readShards(ctx, name, p, buf)
+		if err != nil {
+			return err
+		}
+		damages = append(damages, more...)
+		if p.have&^p.absent == 0 && p.broken == p.absent {
+			return nil // it was removed since it was listed
+		}
+	}
+	if !p.lost() || !s.later(name) {
+		s.counted(name, p, read)
+		s.judge(name, p, damages)
+	}
+	return ctx.Err()
+}
+
+// later puts a pack with too few shards off to the end of the scrub. When there are many, they are not on their way.
+func (s *scrubbing) later(name archive.PackName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last || len(s.again) == askTwice {
+		return false
+	}
+	s.again = append(s.again, name)
+	return true
+}
+
+func (s *scrubbing) counted(name archive.PackName, p *packState, read bool) {
+	s.count(func(r *Report) {
+		if name.Index {
+			r.Segments++
+		} else if r.Packs++; read {
+			r.PacksRead++
+		}
+		for i, m := range s.inv.Members() {
+			if _, listed := s.inv.Size(name, i); listed && !slices.Contains(p.layout.lineup, i) {
+				s.strays[m.Label]++
+			}
+		}
+	})
+}
+
+// judge tells what is wrong with a pack that was scrubbed. Of one with too few shards, the missing ones are one damage.
+func (s *scrubbing) judge(name archive.PackName, p *packState, damages []Damage) {
+	g := p.layout.Geometry
+	if p.lost() {
+		damages = slices.DeleteFunc(damages, func(d Damage) bool { return d.missing })
+		damages = append(damages, Damage{Object: name.String(), Problem: fmt.Sprintf("%d of its %d shards are good, and %d are needed: lost, or left by an interrupted upload (check with a key tells)",
+			g.N()-bits.OnesCount32(p.broken), g.N(), g.K)})
+		s.count(func(r *Report) { r.Short++ })
+	}
+	for _, d := range damages {
+		s.found(d)
+	}
+}
