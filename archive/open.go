@@ -121,7 +121,7 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := assemble(found)
+	a, err := assemble(found, o.Notice)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -166,7 +166,7 @@ func (a *Archive) trust(keys *seal.Keys) error {
 				f.bad = nil
 			}
 		}
-		b, err := assemble(a.found)
+		b, err := assemble(a.found, a.opts.Notice)
 		if err != nil {
 			return err
 		}
@@ -243,8 +243,9 @@ func (a *Archive) Chunker() chunk.Params {
 	return a.card.params(poly)
 }
 
-// Close closes the local index. The members need no closing.
+// Close closes the local index and ends what goes on in the background. The members need no closing.
 func (a *Archive) Close() error {
+	_ = a.all.Close() // ends probes of members that do not answer; it never fails
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
 	if a.index == nil {

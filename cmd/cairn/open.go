@@ -101,7 +101,12 @@ func (e *env) openIndex(base string, id seal.ArchiveID) (archive.Index, error) {
 }
 
 func (e *env) warnMissing(a *archive.Archive) {
-	missing := a.Missing()
+	var missing []string
+	for _, m := range a.Set().Members() {
+		if m.Store == nil {
+			missing = append(missing, fmt.Sprintf("%s (%v)", m.Label, m.Err))
+		}
+	}
 	if len(missing) == 0 {
 		return
 	}
