@@ -46,7 +46,7 @@ func (s *Store) advice(r *request, e *Error, region string) string {
 		return s.full()
 	case e.Status >= 300 && e.Status < 400 && region != "":
 		return fmt.Sprintf("the bucket is in region %s: write ?region=%s into the address", region, region)
-	case e.Status == http.StatusBadRequest && s.o.Insecure:
+	case e.Status == http.StatusBadRequest && s.o.Insecure && !r.spoken:
 		return "a server that speaks HTTPS only needs an address without ?insecure=1"
 	case e.Status == http.StatusNotFound && e.Code == "", e.Status == http.StatusUnauthorized:
 		return "is " + s.o.Host + " an S3 server, and its S3 port?"

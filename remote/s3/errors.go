@@ -155,6 +155,9 @@ func meaning(op string, e *Error) verdict {
 			return verdict{[]error{fs.ErrExist}, true}
 		}
 		return verdict{}
+	case minio.InvalidObjectState, "QuotaExceeded", "AccountQuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull", "InsufficientStorage",
+		"StorageFull":
+		return verdict{nil, true}
 	case minio.NotImplemented, "UnsupportedOperation":
 		return verdict{[]error{errors.ErrUnsupported}, true}
 	case "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout", "InternalError", "OperationAborted",

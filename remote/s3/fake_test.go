@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -37,9 +36,8 @@ type fakeObject struct {
 	time time.Time
 }
 
-func (o fakeObject) etag() string {
-	return fmt.Sprintf(`"%x-%d"`, md5.Sum(o.data), o.time.UnixNano()) // of this very version
-}
+// etag tells versions apart.
+func (o fakeObject) etag() string { return fmt.Sprintf(`"%d-%d"`, len(o.data), o.time.UnixNano()) }
 
 func newFake(t testing.TB, hook func(w http.ResponseWriter, r *http.Request) bool) *fake {
 	f := &fake{buckets: map[string]map[string]fakeObject{"bucket": {}}, page: 1000, hook: hook, keys: map[string]bool{"key": true}}

@@ -25,9 +25,10 @@ type Keys struct {
 // Bounds of a search for keys: a machine without a metadata service (most) must not wait for one, and one that has it answers in
 // milliseconds; a token service may be far away.
 const (
-	metadataTime = 2 * time.Second
-	searchTime   = 10 * time.Second
-	failedTime   = 10 * time.Second // a search that found nothing is not repeated sooner
+	metadataTime  = 2 * time.Second
+	containerTime = 5 * time.Second
+	searchTime    = 10 * time.Second
+	failedTime    = 10 * time.Second // a search that found nothing is not repeated sooner
 )
 
 // Chain looks for keys where Amazon's tools do, and takes the first that it finds:
@@ -38,23 +39,24 @@ const (
 //
 // When a profile or a file is named, only there. It never ends without keys: then it is an error that says what each of them lacks.
 func Chain(profile, file string) func(context.Context) (Keys, error) {
-	shared := source{"shared credentials file", &credentials.FileAWSCredentials{Filename: file, Profile: profile}, searchTime}
-	if profile != "" || file != "" {
-		return sources{shared}.find
+	return func(ctx context.Context) (Keys, error) {
+		shared := source{"shared credentials file", &credentials.FileAWSCredentials{Filename: file, Profile: profile}}
+		if profile != "" || file != "" {
+			return sources{shared}.find(ctx)
+		}
+		return sources{
+			{"AWS_ACCESS_KEY_ID", &credentials.EnvAWS{}},
+			{"MINIO_ROOT_USER", &credentials.EnvMinio{}},
+			shared,
+			{"role of this machine or container", &credentials.IAM{}},
+		}.find(ctx)
 	}
-	role := source{"role of this machine or container", &credentials.IAM{}, searchTime}
-	return sources{
-		{"AWS_ACCESS_KEY_ID", &credentials.EnvAWS{}, searchTime},
-		{"MINIO_ROOT_USER", &credentials.EnvMinio{}, searchTime},
-		shared, role,
-	}.find
 }
 
 // source is one place where keys may be.
 type source struct {
 	name     string
 	provider credentials.Provider
-	time     time.Duration
 }
 
 type sources []source
@@ -78,17 +80,19 @@ func (list sources) find(ctx context.Context) (Keys, error) {
 }
 
 func (src source) get(ctx context.Context) (Keys, error) {
-	limit := src.time
+	limit, proxy := searchTime, http.ProxyFromEnvironment
 	if _, iam := src.provider.(*credentials.IAM); iam && os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") == "" {
-		if os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")+os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") == "" &&
-			strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
+		limit, proxy = metadataTime, nil // the service is on this very machine
+		switch {
+		case os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")+os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
+			limit = containerTime
+		case strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true"):
 			return Keys{}, errNoKeys
 		}
-		limit = metadataTime
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: limit}).DialContext, DisableKeepAlives: true}
+	transport := &http.Transport{Proxy: proxy, DialContext: (&net.Dialer{Timeout: limit}).DialContext, DisableKeepAlives: true}
 	v, err := src.provider.RetrieveWithCredContext(&credentials.CredContext{Client: &http.Client{Transport: transport, Timeout: limit}, Context: ctx})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

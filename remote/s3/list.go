@@ -214,7 +214,8 @@ func (s *Store) listFolders(ctx context.Context, prefix string) (page, error) {
 				continue
 			}
 			folder := strings.TrimPrefix(o.Key, s.prefix)
-			if remote.ValidPrefix(folder) == nil && !known[folder] { // nothing below another can have a valid name
+			// Nothing below an invalid one can have a valid name. A web console makes an object of the prefix itself.
+			if remote.ValidPrefix(folder) == nil && folder != prefix && !known[folder] {
 				known[folder] = true
 				p.folders = append(p.folders, folder)
 			}

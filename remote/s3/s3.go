@@ -116,10 +116,11 @@ func (s *Store) once(ctx context.Context, op, name string, f func(r *request) er
 	}
 	r := newRequest(ctx, stall, s.o.Up, s.o.Down)
 	err := f(r)
-	if err == nil {
-		s.seen.Store(time.Now().UnixNano())
-	} else {
+	if err != nil {
 		err = s.explain(r, op, name, err)
+	}
+	if err == nil || errors.Is(err, remote.ErrNotExist) {
+		s.seen.Store(time.Now().UnixNano())
 	}
 	r.end()
 	s.gate.leave(r.begun, err)

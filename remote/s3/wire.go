@@ -65,11 +65,11 @@ type request struct {
 
 type requestKey struct{}
 
-// Bounds of one operation against a server that answers without end: an answer that is not an object has at most 16 MiB (a page of 1000
-// keys of 1 KiB, each escaped threefold, has 5), and a page is put together from at most 1000 answers.
+// Bounds of one operation against a server that answers without end: an answer that is not an object has at most 8 MiB (a page of 1000
+// keys of 1 KiB, each escaped threefold, has 4), and a page is put together from at most 100 answers.
 const (
-	maxAnswer   = 16 << 20
-	maxRequests = 1000
+	maxAnswer   = 8 << 20
+	maxRequests = 100
 	maxError    = 64 << 10 // of an error answer
 	maxObject   = 50 << 40 // bytes: more than any S3 keeps in one object
 )
