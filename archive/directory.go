@@ -34,12 +34,15 @@ func (a *Archive) ReadDirectory(ctx context.Context, id pack.ID, column int) (*p
 			break
 		}
 	}
+	if err == nil && !a.lacks(at.Geometry, id, column) {
+		a.Suspect(id, chunk.Data, column)
+	}
 	if err == nil || ctx.Err() != nil {
 		return c, err
 	}
 	a.whole.Lock()
 	defer a.whole.Unlock()
-	payload, err := a.columnData(ctx, id, h.Kind, column)
+	payload, err := a.columnData(ctx, at, id, h.Kind, column)
 	if payload == nil {
 		return nil, errors.Join(tailErr, err)
 	}

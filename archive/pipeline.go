@@ -59,9 +59,11 @@ type raw struct {
 	buf  []byte // of the shelf, if data is in it
 
 	mu    sync.Mutex
-	left  int   // pieces that are not opened yet
-	share int64 // of the budget
-	lost  error // what kept a blob from being read that too few members have: those behind it meet the same
+	left  int    // pieces that are not opened yet
+	share int64  // of the budget
+	bad   int    // blobs that did not open
+	again []byte // the same range, calculated from other shards, once that is worth it
+	lost  error  // what kept a blob from being read that too few members have: those behind it meet the same
 }
 
 // read reads what is wanted and hands it to fn.
@@ -241,7 +243,7 @@ func (r *raw) opened() bool {
 // it. That is not tried for all of them when too few members have the shards: each try may wait for those that do not answer.
 func (a *Archive) openRaw(ctx context.Context, dst []byte, w wanted, r *raw) ([]byte, error) {
 	if r.err == nil {
-		return a.openBlob(ctx, dst, w, r.data[int64(w.Offset)-r.from:][:w.Stored])
+		return a.openRead(ctx, dst, w, r)
 	}
 	if !tooFew(r.err) {
 		return a.openBlob(ctx, dst, w, nil)
@@ -256,6 +258,42 @@ func (a *Archive) openRaw(ctx context.Context, dst []byte, w wanted, r *raw) ([]
 		r.lost = err
 	}
 	return out, err
+}
+
+// badFew blobs of a span may not open before all of it is read from other shards: a shard that was cut short, or is another's, would
+// cost k requests for each of its blobs.
+const badFew = 2
+
+// openRead opens a blob of which the sealed bytes came. Those that do not open are often not alone.
+func (a *Archive) openRead(ctx context.Context, dst []byte, w wanted, r *raw) ([]byte, error) {
+	session, err := a.session(w.Session)
+	if err != nil {
+		return nil, err
+	}
+	at, n := int64(w.Offset)-r.from, int64(w.Stored)
+	plain, err := session.Open(dst, w.sealed(), r.data[at:][:n])
+	if err == nil {
+		return plain, nil
+	}
+	if again := r.around(ctx, a, &w); again != nil {
+		if plain, err := session.Open(dst, w.sealed(), again[at:][:n]); err == nil {
+			a.suspectHome(&w)
+			return plain, nil
+		}
+	}
+	return a.heal(ctx, dst, w, session)
+}
+
+// around returns the range of a span from other shards, when too many of its blobs do not open.
+func (r *raw) around(ctx context.Context, a *Archive, w *wanted) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bad++; r.bad == badFew && w.Geometry.M > 0 {
+		if data, err := a.readAround(ctx, w, r.from, int64(len(r.data))); err == nil {
+			r.again = data
+		}
+	}
+	return r.again
 }
 
 // shelf keeps the memory of columns that were opened for those that are read next. What it keeps and has given out stays

@@ -1,6 +1,9 @@
 package remote
 
-import "context"
+import (
+	"context"
+	"iter"
+)
 
 // NewPutter is the optional ability to create an object only if its name is free. Find it with As.
 type NewPutter interface {
@@ -8,6 +11,32 @@ type NewPutter interface {
 	// taken: of several concurrent calls for one name exactly one succeeds. It returns an error that wraps
 	// errors.ErrUnsupported when this store turns out to be unable to (a file system without hard links).
 	PutNew(ctx context.Context, name string, data []byte) error
+}
+
+// BulkDeleter is the optional ability to delete many objects with few requests. Find it with As, or call DeleteAll.
+type BulkDeleter interface {
+	// DeleteAll removes objects durably. What is not there is not an error. After an error some, all or none are gone. It
+	// tries again by itself what may go well the second time.
+	DeleteAll(ctx context.Context, names iter.Seq[string]) error
+}
+
+// DeleteAll removes objects from s: many with one request if s can, else one by one until the first error.
+func DeleteAll(ctx context.Context, s Store, names iter.Seq[string]) error {
+	if b, ok := As[BulkDeleter](s); ok {
+		return b.DeleteAll(ctx, names)
+	}
+	for name := range names {
+		if err := s.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Maker is the optional ability to make the place in which a Store keeps its objects: a bucket. Find it with As.
+type Maker interface {
+	// Make makes the place if it does not exist, and says whether it did. No other call makes one.
+	Make(ctx context.Context) (made bool, err error)
 }
 
 // As finds an optional ability, or a certain driver, in s or in the Stores it wraps: the outermost

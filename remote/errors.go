@@ -9,6 +9,10 @@ import (
 // request would fail as well. remote/stripe then leaves the store alone for a while.
 var ErrUnavailable = errors.New("store unavailable")
 
+// ErrSlowDown marks errors by which a store asks for fewer requests. Trying again helps, after a longer pause than
+// other errors need (remote/retry).
+var ErrSlowDown = errors.New("store asks to slow down")
+
 // permanent marks an error that trying again cannot cure.
 type permanent struct{ err error }
 

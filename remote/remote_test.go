@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,6 +137,40 @@ func TestAs(t *testing.T) {
 	}
 	if err := remote.Sub(m, "../up").Put(t.Context(), "a", nil); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("Sub with an invalid prefix: %v", err)
+	}
+}
+
+// TestDeleteAll: a store that cannot delete many at once deletes one after the other, until the first error.
+func TestDeleteAll(t *testing.T) {
+	t.Parallel()
+	m := mem.New()
+	s := remote.Sub(wrapper{m}, "m00")
+	for _, name := range []string{"m00/a", "m00/b", "m00/c", "a"} {
+		if err := m.Put(t.Context(), name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (names []string) {
+		for info, err := range m.List(t.Context(), "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, info.Name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	if err := remote.DeleteAll(t.Context(), s, slices.Values([]string{"a", "none", "../up", "b"})); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("DeleteAll with an invalid name: %v", err)
+	}
+	if got := left(); !slices.Equal(got, []string{"a", "m00/b", "m00/c"}) {
+		t.Errorf("left: %q", got)
+	}
+	if err := remote.DeleteAll(t.Context(), s, slices.Values([]string{"b", "c"})); err != nil {
+		t.Error(err)
+	}
+	if got := left(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("left: %q", got)
 	}
 }
 

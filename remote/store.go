@@ -1,11 +1,11 @@
 // Package remote is the one seam between an archive and where it is stored: a Store keeps
 // named byte objects. It knows bytes and names, nothing of chunks, keys or packs. Drivers are
-// remote/local, remote/mem and (later) remote/s3; wrappers such as remote/retry are Stores made of Stores;
+// remote/local, remote/s3 and remote/mem; wrappers such as remote/retry are Stores made of Stores;
 // remote/remotetest is the suite that all of them pass.
 //
-//	archive → remote/stripe → remote/retry → Sub → remote/local
+//	archive → remote/stripe → remote/retry → Sub → remote/local or remote/s3
 //
-// What a Store can do beyond the five methods is a second interface (NewPutter), found with As
+// What a Store can do beyond the five methods is a second interface (NewPutter, BulkDeleter, Maker), found with As
 // through the wrappers. Everything here is safe for concurrent use.
 //
 // A crash leaves at worst what a driver documents as its own litter (remote/local: temporary files);

@@ -42,6 +42,19 @@ func (s *sub) PutNew(ctx context.Context, name string, data []byte) error {
 	return p.PutNew(ctx, s.prefix+name, data)
 }
 
+// DeleteAll passes on what is valid; the first name that is not ends it.
+func (s *sub) DeleteAll(ctx context.Context, names iter.Seq[string]) error {
+	var invalid error
+	err := DeleteAll(ctx, s.store, func(yield func(string) bool) {
+		for name := range names {
+			if invalid = ValidName(name); invalid != nil || !yield(s.prefix+name) {
+				return
+			}
+		}
+	})
+	return errors.Join(err, invalid)
+}
+
 func (s *sub) Get(ctx context.Context, name string, off, n int64, dst []byte) ([]byte, error) {
 	if err := ValidName(name); err != nil {
 		return nil, err

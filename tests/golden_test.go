@@ -57,7 +57,9 @@ func TestGolden(t *testing.T) {
 			m, members := golden(t, dir)
 			m.use("", members...)
 			for _, key := range credentials(t, m) {
-				k := m.with(key...)
+				own, members := golden(t, dir) // a backup heals what a check found
+				own.use("", members...)
+				k := own.with(key...)
 				for series, want := range listings(t, dir) {
 					target := k.restore(series+":"+goldenTop, "")
 					compareListing(t, series+" with "+key[0], list(t, target), possible(target, want))

@@ -15,6 +15,8 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{Name: "password-command", Usage: "take the password from what `COMMAND` prints; default $CAIRN_PASSWORD_COMMAND"},
 		&cli.StringSliceFlag{Name: "key-file", Usage: "open the archive with the key (or recipient's identity) in `FILE`; default $CAIRN_KEY_FILE"},
 		&cli.StringFlag{Name: "cache-dir", Usage: "keep the local index and caches in `DIR`; default $CAIRN_CACHE_DIR or the user's cache directory"},
+		&cli.StringFlag{Name: "limit-upload", Usage: "send at most `RATE` bytes a second to all members together, such as 500K or 10M"},
+		&cli.StringFlag{Name: "limit-download", Usage: "receive at most `RATE` bytes a second from all members together"},
 		&cli.BoolFlag{Name: "json", Usage: "print results as JSON, one object a line"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print warnings and errors only"},
 	}
@@ -52,7 +54,7 @@ func newApp(e *env) *cli.App {
 
 const appDescription = `Start with "cairn backup PATH": with nothing configured it makes an archive in your data
 directory, with a key of its own, and tells you where both are. "cairn restore latest --to DIR" gives
-the files back. "cairn init" makes archives elsewhere, spread over several directories if you like.
+the files back. "cairn init" makes archives elsewhere, spread over several directories and S3 buckets if you like.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 finished but something could not be read, 4 damage found,
 5 too few members reachable, 6 wrong key or password, 75 skipped, 130 interrupted.`

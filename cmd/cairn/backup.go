@@ -94,7 +94,7 @@ func (e *env) runBackup(c *cli.Context) error {
 		return err
 	}
 	if p.isDefault && !exists(filepath.Join(p.members[0], "cairn.json")) {
-		if err := e.initDefault(c.Context, p); err != nil {
+		if err := e.initDefault(c, p); err != nil {
 			return err
 		}
 	}

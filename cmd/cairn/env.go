@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
+
+	"cairn/remote/limit"
 )
 
 // env is what a command sees of the world, so that tests can give it another one.
@@ -22,9 +25,13 @@ type env struct {
 
 	triedDefault string // the default key file, when nothing else was given to open the archive with
 
-	quiet   bool
-	json    bool
-	salvage bool // go on with fewer members than are needed
+	quiet bool
+	json  bool
+
+	up, down   *limit.Rate    // shared by all members; nil: no limits
+	tasks      sync.WaitGroup // what runs beside a command and ends with it
+	pollLimits time.Duration  // how often the archive file is looked at; 0: limitsEvery
+	salvage    bool           // go on with fewer members than are needed
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

@@ -77,7 +77,7 @@ func (e *env) runIndexDrop(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	members, err := openMembers(p.members)
+	members, err := e.openMembers(c, p, p.members)
 	if err != nil {
 		return err
 	}

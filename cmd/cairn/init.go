@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,9 +12,6 @@ import (
 
 	"cairn/archive"
 	"cairn/chunk/seal"
-	"cairn/remote"
-	"cairn/remote/local"
-	"cairn/remote/retry"
 )
 
 func initCommand(e *env) *cli.Command {
@@ -23,9 +19,18 @@ func initCommand(e *env) *cli.Command {
 		Name:      "init",
 		Usage:     "make a new archive",
 		ArgsUsage: "MEMBER…",
-		Description: `Makes an archive on one or several directories. With --data K --parity M each pack is
-spread over K+M members, and any M of them may be lost. Name K+M members, or one that shall hold them
-all (which survives bit rot and lost files, not the loss of that one).
+		Description: `Makes an archive on one or several directories or S3 buckets; they are made if they do not exist.
+With --data K --parity M each pack is spread over K+M members, and any M of them may be lost. Name K+M
+members, or one that shall hold them all (which survives bit rot and lost files, not the loss of that one).
+
+A bucket is s3://HOST[:PORT]/BUCKET[/PREFIX]. Its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+(or MINIO_ROOT_USER and MINIO_ROOT_PASSWORD), from ~/.aws/config and ~/.aws/credentials, or from the role of
+the machine or container; they are never part of the address. Options follow a "?", separated by "&":
+  region=NAME       default: what the host name says, AWS_REGION, us-east-1
+  profile=NAME      take the keys from this profile only       credentials=FILE   … and from this file
+  class=STANDARD_IA storage class of packs; everything small stays in the standard class
+  style=path|dns    where the bucket stands in a request; default: dns at Amazon and Google, else path
+  ca=FILE           trust these certificates (PEM) too         insecure=1         plain HTTP
 
 The archive is protected by a password (CAIRN_PASSWORD and the like, or asked for), or with
 --new-key-file by a key that is written to a file. Without one of them nobody can read the archive,
@@ -35,13 +40,17 @@ Other commands find the archive by CAIRN_ARCHIVE or --archive: all its members, 
 
   members:
     - /mnt/a
-    - /mnt/b
+    - s3://s3.eu-central-1.amazonaws.com/my-bucket?profile=backup
   key_file: /etc/cairn/key     (or password_file: FILE, or password_command: COMMAND)
+  limits:                      (bytes a second, all members together; read again while a command runs)
+    upload: 10M
+    download: 50M
 
 Examples:
   cairn init /mnt/backup
   cairn init --data 4 --parity 2 /mnt/a /mnt/b /mnt/c /mnt/d /mnt/e /mnt/f
   cairn init --data 4 --parity 2 /mnt/big      (six members in one place)
+  cairn init --data 2 --parity 1 s3://s3.amazonaws.com/a?region=eu-west-1 's3://nas:9000/b?insecure=1' /mnt/c
   cairn init --new-key-file ~/.config/cairn/key /mnt/backup`,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "data", Value: 1, Usage: "`K` data shards for each pack"},
@@ -65,7 +74,7 @@ func (e *env) runInit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := e.initArchive(c.Context, p, c.Int("data"), c.Int("parity"), slots)
+	id, err := e.initArchive(c, p, c.Int("data"), c.Int("parity"), slots)
 	if err != nil {
 		return err
 	}
@@ -122,29 +131,18 @@ func (e *env) firstSlots(c *cli.Context, p *place) (func(*seal.Keys) ([]*seal.Sl
 	}, "it opens with the password; nobody can help if it is lost (`cairn key export` prints a recovery text)", nil
 }
 
-// initArchive makes the member directories and the archive on them.
-func (e *env) initArchive(ctx context.Context, p *place, k, m int, slots func(*seal.Keys) ([]*seal.Slot, error)) (seal.ArchiveID, error) {
-	var members []archive.Member
-	for _, raw := range p.members {
-		u, err := remote.ParseURL(raw)
-		if err != nil {
-			return seal.ArchiveID{}, &exitError{exitUsage, err}
-		}
-		if u.Scheme != "file" {
-			return seal.ArchiveID{}, usage("member %s: this build of cairn knows directories only", raw)
-		}
-		store, err := local.Create(u.Path)
-		if err != nil {
-			return seal.ArchiveID{}, err
-		}
-		members = append(members, archive.Member{URL: raw, Store: retry.New(store, retry.Options{})})
+// initArchive makes the member directories and buckets, and the archive on them.
+func (e *env) initArchive(c *cli.Context, p *place, k, m int, slots func(*seal.Keys) ([]*seal.Slot, error)) (seal.ArchiveID, error) {
+	members, err := e.makeMembers(c, p, p.members)
+	if err != nil {
+		return seal.ArchiveID{}, err
 	}
-	return archive.Init(ctx, members, archive.InitOptions{Data: k, Parity: m, Slots: slots, Now: e.now()})
+	return archive.Init(c.Context, members, archive.InitOptions{Data: k, Parity: m, Slots: slots, Now: e.now()})
 }
 
 // initDefault makes the archive that `cairn backup` uses when nothing is configured, and tells about it at length:
 // this may be all that the user ever reads about keys.
-func (e *env) initDefault(ctx context.Context, p *place) error {
+func (e *env) initDefault(c *cli.Context, p *place) error {
 	keyFile, err := e.defaultKeyFile()
 	if err != nil {
 		return err
@@ -153,7 +151,7 @@ func (e *env) initDefault(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.initArchive(ctx, p, 1, 0, slots); err != nil {
+	if _, err := e.initArchive(c, p, 1, 0, slots); err != nil {
 		return err
 	}
 	e.say("No archive was configured, so one was made:\n  archive  %s\n  key      %s", p.members[0], keyFile)

@@ -310,7 +310,7 @@ func (e *env) runKeyRecover(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	members, err := openMembers(p.members)
+	members, err := e.openMembers(c, p, p.members)
 	if err != nil {
 		return err
 	}

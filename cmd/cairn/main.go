@@ -39,6 +39,9 @@ func processEnv() *env {
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, e *env) int {
 	defer profile(e.getenv("CAIRN_PROFILE"))()
+	ctx, stop := context.WithCancel(ctx)
+	defer e.tasks.Wait()
+	defer stop()
 	app := newApp(e)
 	err := app.RunContext(ctx, reorder(app, args))
 	return e.exit(ctx, err)

@@ -12,34 +12,7 @@ import (
 	"cairn/archive"
 	"cairn/chunk/seal"
 	"cairn/index"
-	"cairn/remote"
-	"cairn/remote/local"
-	"cairn/remote/retry"
 )
-
-// openMembers makes a store of each member address. One that cannot be opened is a missing member, which the archive
-// may be able to do without, unless its address makes no sense.
-func openMembers(urls []string) ([]archive.Member, error) {
-	var members []archive.Member
-	for _, raw := range urls {
-		u, err := remote.ParseURL(raw)
-		if err != nil {
-			return nil, &exitError{exitUsage, err}
-		}
-		m := archive.Member{URL: raw}
-		if u.Scheme != "file" {
-			return nil, usage("member %s: this build of cairn knows directories only", raw)
-		}
-		store, err := local.Open(u.Path)
-		if err != nil {
-			m.Err = err
-		} else {
-			m.Store = retry.New(store, retry.Options{})
-		}
-		members = append(members, m)
-	}
-	return members, nil
-}
 
 // open opens the archive with its keys. Missing members are warned about.
 func (e *env) open(c *cli.Context) (*archive.Archive, error) {
@@ -59,7 +32,7 @@ func (e *env) openPlace(c *cli.Context, p *place) (*archive.Archive, error) {
 }
 
 func (e *env) openWith(c *cli.Context, p *place, creds []seal.Credential) (*archive.Archive, error) {
-	members, err := openMembers(p.members)
+	members, err := e.openMembers(c, p, p.members)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +101,12 @@ func (e *env) openIndex(base string, id seal.ArchiveID) (archive.Index, error) {
 }
 
 func (e *env) warnMissing(a *archive.Archive) {
-	missing := a.Missing()
+	var missing []string
+	for _, m := range a.Set().Members() {
+		if m.Store == nil {
+			missing = append(missing, fmt.Sprintf("%s (%v)", m.Label, m.Err))
+		}
+	}
 	if len(missing) == 0 {
 		return
 	}

@@ -42,11 +42,11 @@ func (e *env) runRepairCards(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return usage("repair --cards: name the places where the shards are")
 	}
-	from, err := openMembers(c.Args().Slice())
+	from, err := e.openMembers(c, &place{}, c.Args().Slice())
 	if err != nil {
 		return err
 	}
-	to, err := openNew(c.StringSlice("to"), c.Bool("dry-run"))
+	to, err := e.openNew(c, c.StringSlice("to"), c.Bool("dry-run"))
 	if err != nil {
 		return err
 	}
@@ -94,16 +94,11 @@ func (e *env) runRepairCards(c *cli.Context) error {
 }
 
 // openNew opens the places of a new archive, which are made if need be.
-func openNew(urls []string, dry bool) ([]archive.Member, error) {
-	for _, u := range urls {
-		if strings.Contains(u, "://") || dry {
-			continue
-		}
-		if err := os.MkdirAll(u, 0o700); err != nil {
-			return nil, err
-		}
+func (e *env) openNew(c *cli.Context, urls []string, dry bool) ([]archive.Member, error) {
+	if dry {
+		return e.openMembers(c, &place{}, urls)
 	}
-	return openMembers(urls)
+	return e.makeMembers(c, &place{}, urls)
 }
 
 // sortShards copies each shard to where it belongs in a new archive.

@@ -86,7 +86,7 @@ func (e *env) openForStatus(c *cli.Context) (*archive.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := openMembers(p.members)
+	members, err := e.openMembers(c, p, p.members)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,12 @@
 // exists already, the range ends behind it, the error is marked remote.Permanent, the context is done, the disk is full or
 // the store refuses access. When the tries are used up, the error wraps remote.ErrUnavailable and the last error.
 //
+//	error                                       tries    at most
+//	a store that asks to slow down              10       a minute, with pauses of 1 to 15 s
+//	a store that is unavailable (it hangs)      2        as long as it hangs twice
+//	connection refused                          4        2 s: the machine is there, the server is not
+//	any other                                   5        3 s of pauses, 30 s in all
+//
 // Optional abilities found by remote.As behind it are not tried again: a second PutNew would find what the first one made. A
 // List is tried again only while it has yielded nothing; a driver that fetches pages tries a page again itself.
 // It is as safe for concurrent use as the Store inside, keeps no state and leaves nothing after a crash.
@@ -26,13 +32,32 @@ import (
 
 // Defaults: 5 attempts with pauses of about 0.2, 0.4, 0.8 and 1.6 s bridge a dropped connection or a busy store, and a
 // store that refuses connections is given up within 3 seconds, as a backup with members down needs. Total ends
-// it when each attempt is slow: a store that hangs until a timeout is not asked five times.
+// it when each attempt is slow.
 const (
 	DefaultAttempts = 5
 	DefaultTotal    = 30 * time.Second
 	DefaultBase     = 200 * time.Millisecond
 	DefaultCap      = 10 * time.Second
 )
+
+// A store that throttles answers again soon, and gets what it asks for: fewer requests. Giving it up would cost shards that
+// somebody has to repair, so this is worth a minute.
+const (
+	slowAttempts = 10
+	slowTotal    = time.Minute
+	slowBase     = time.Second
+	slowCap      = 15 * time.Second
+)
+
+// A store that hung until a timeout is asked once more, because often only one connection was dead; not when
+// that timeout was long, for the others wait.
+const (
+	hungAttempts = 2
+	hungTotal    = 16 * time.Second
+)
+
+// refusedAttempts is for a machine that answers at once that nobody listens.
+const refusedAttempts = 4
 
 // Options of a Store. The zero value has the defaults.
 type Options struct {
@@ -169,9 +194,10 @@ func (s *Store) do(ctx context.Context, op, name string, f func() error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		wait := s.pause(attempt)
-		if attempt >= s.o.Attempts || s.o.Now().Add(wait).Sub(begin) > s.o.Total {
-			return fmt.Errorf("%w, tried %d times: %w", remote.ErrUnavailable, attempt, err)
+		p := s.o.policy(err)
+		wait := s.pause(p, attempt)
+		if attempt >= p.attempts || s.o.Now().Add(wait).Sub(begin) > p.total {
+			return fmt.Errorf("%w, tried %s: %w", remote.ErrUnavailable, times(attempt), err)
 		}
 		s.o.Notify(op, name, attempt, wait, err)
 		if s.o.Sleep(ctx, wait) != nil {
@@ -180,13 +206,42 @@ func (s *Store) do(ctx context.Context, op, name string, f func() error) error {
 	}
 }
 
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// policy is how often and how long an operation is tried that ended with a certain error.
+type policy struct {
+	attempts         int
+	total, base, cap time.Duration
+}
+
+// policy finds what the last error asks for. Options that ask for less hold for all errors.
+func (o *Options) policy(err error) policy {
+	p := policy{o.Attempts, o.Total, o.Base, o.Cap}
+	switch {
+	case errors.Is(err, remote.ErrSlowDown):
+		if o.Attempts > 1 {
+			p = policy{max(slowAttempts, o.Attempts), max(slowTotal, o.Total), max(slowBase, o.Base), max(slowCap, o.Cap)}
+		}
+	case errors.Is(err, remote.ErrUnavailable):
+		p.attempts, p.total = min(p.attempts, hungAttempts), min(p.total, hungTotal)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		p.attempts = min(p.attempts, refusedAttempts)
+	}
+	return p
+}
+
 // pause returns the wait after the given attempt: doubling, between a half and the whole of it at random.
-func (s *Store) pause(attempt int) time.Duration {
-	d := s.o.Base
-	for i := 1; i < attempt && d < s.o.Cap; i++ {
+func (s *Store) pause(p policy, attempt int) time.Duration {
+	d := p.base
+	for i := 1; i < attempt && d < p.cap; i++ {
 		d *= 2
 	}
-	d = min(d, s.o.Cap)
+	d = min(d, p.cap)
 	return d/2 + time.Duration(s.o.Rand()*float64(d-d/2))
 }
 

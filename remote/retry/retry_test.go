@@ -144,13 +144,56 @@ func TestTotal(t *testing.T) {
 	}
 }
 
+// TestPolicies: what an error means decides how long its operation is tried.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		err      error
+		takes    time.Duration // each attempt
+		calls    int
+		min, max time.Duration // in all
+	}{
+		{"slow down", remote.ErrSlowDown, 10 * time.Millisecond, 7, 40 * time.Second, 62 * time.Second},
+		{"refused", syscall.ECONNREFUSED, 0, 4, 0, 3 * time.Second},
+		{"hangs", remote.ErrUnavailable, 15 * time.Second, 2, 30 * time.Second, 31 * time.Second},
+		{"hangs long", remote.ErrUnavailable, 25 * time.Second, 1, 25 * time.Second, 25 * time.Second},
+		{"unavailable at once", remote.ErrUnavailable, 0, 2, 0, time.Second},
+		{"flaky", errFlaky, 0, 5, 0, 3 * time.Second},
+		{"flaky and slow", errFlaky, 10 * time.Second, 3, 30 * time.Second, 31 * time.Second},
+	} {
+		var c clock
+		calls := 0
+		begin := c.now
+		s := New(&fake{do: func() error { calls++; c.now = c.now.Add(test.takes); return fmt.Errorf("get x: %w", test.err) }}, c.options())
+		err := s.Put(t.Context(), "x", nil)
+		took := c.now.Sub(begin)
+		if !errors.Is(err, test.err) || !errors.Is(err, remote.ErrUnavailable) || calls != test.calls || took < test.min || took > test.max {
+			t.Errorf("%s: %v after %d calls and %v, want %d calls in %v to %v", test.name, err, calls, took, test.calls, test.min, test.max)
+		}
+	}
+}
+
+// TestOnce: who wants one try gets one, whatever the error.
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{errFlaky, remote.ErrSlowDown, remote.ErrUnavailable} {
+		calls := 0
+		s := New(&fake{do: func() error { calls++; return cause }}, Options{Attempts: 1})
+		if err := s.Put(t.Context(), "x", nil); !errors.Is(err, cause) || calls != 1 {
+			t.Errorf("%v: %v after %d calls", cause, err, calls)
+		}
+	}
+}
+
 func TestPause(t *testing.T) {
 	t.Parallel()
 	o := Options{Base: time.Second, Cap: 5 * time.Second}
 	for attempt, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 4: 5 * time.Second, 1000: 5 * time.Second} {
 		for _, r := range []float64{0, 0.5, 1} {
 			o.Rand = func() float64 { return r }
-			got := New(nil, o).pause(attempt)
+			s := New(nil, o)
+			got := s.pause(s.o.policy(errFlaky), attempt)
 			if exact := want/2 + time.Duration(r*float64(want/2)); got != exact {
 				t.Errorf("pause(%d) with %v: %v, want %v", attempt, r, got, exact)
 			}

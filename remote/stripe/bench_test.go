@@ -1,7 +1,9 @@
 package stripe
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"cairn/remote"
@@ -49,6 +51,37 @@ func BenchmarkPut(b *testing.B) {
 			for b.Loop() {
 				if err := s.Put(b.Context(), "a", data); err != nil {
 					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkReadMany is a pack of 4 columns of 4 MiB, with so many members gone.
+func BenchmarkReadMany(b *testing.B) {
+	for gone := range 3 {
+		b.Run(fmt.Sprint(gone), func(b *testing.B) {
+			members := make([]remote.Store, 6)
+			for i := range members {
+				if members[i] = mem.New(); i < gone {
+					members[i] = nil
+				}
+			}
+			s := New(members, nil, Options{Reconstruct: reconstruct})
+			o := Object{Name: "binaries/x", K: 4, M: 2, Length: 4 << 20}
+			shards := slices.Repeat([][]byte{make([]byte, o.Length)}, 6)
+			if _, err := s.PutShards(b.Context(), o, shards); err != nil {
+				b.Fatal(err)
+			}
+			var wants []Range
+			for j := range o.K {
+				wants = append(wants, Range{Shard: j, N: o.Length, Dst: make([]byte, o.Length)})
+			}
+			b.ReportAllocs()
+			b.SetBytes(int64(o.K) * o.Length)
+			for b.Loop() {
+				if _, errs := s.ReadMany(b.Context(), o, wants, nil); errors.Join(errs...) != nil {
+					b.Fatal(errs)
 				}
 			}
 		})

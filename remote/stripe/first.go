@@ -97,7 +97,7 @@ func only[T any](ctx context.Context, s *Set, m *member, name string, q question
 	begin := time.Now()
 	v, err = q.ask(ctx, m, true)
 	if c := classOf(q.size); answered(err) && c != unknown {
-		m.meter.record(c, time.Since(begin))
+		m.meter.sample(c, time.Since(begin))
 	}
 	if err = s.settle(ctx, m, err); err == nil {
 		if v, err = q.take(v); err == nil {
@@ -194,21 +194,20 @@ func (a *asking[T]) ask(ctx context.Context) {
 	}()
 }
 
-// unknownPatience is how much longer an answer of unknown size may take: a snapshot of 64 MiB, say.
+// unknownPatience is how much longer the last answer of unknown size may take: it may be a snapshot of 64 MiB. Until the next member is
+// asked it is as with small ones, for that is what nearly all are.
 const unknownPatience = 8
 
 // patience is how long to wait for the next answer: until the next member is asked, or, when all were, until the last ones are given up,
 // because what the others say is enough.
 func (a *asking[T]) patience() time.Duration {
-	factor := time.Duration(1)
-	if a.q.size < 0 {
-		factor = unknownPatience
-	}
 	if a.asked < len(a.group) && a.s.o.Hedge >= 0 {
-		return factor * a.s.late(a.s.members[a.group[a.asked-1]], max(classOf(a.q.size), 0))
+		return a.s.late(a.s.members[a.group[a.asked-1]], max(classOf(a.q.size), 0))
 	}
-	if grace, ok := a.s.o.grace(0); ok {
-		return factor * grace
+	if grace, ok := a.s.o.grace(0); ok && a.q.size < 0 {
+		return unknownPatience * grace
+	} else if ok {
+		return grace
 	}
 	return math.MaxInt64
 }

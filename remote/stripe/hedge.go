@@ -8,11 +8,12 @@ import (
 )
 
 const (
-	// A member is slow after lateRuns late reads in a row, over lateFor at least, of which one or more lost a race: a
+	// A member is slow after lateRuns late reads in a row, over lateFor at least, if it lost more races than it won: a
 	// single stall (a garbage collection, a busy disk) makes all reads late that are on their way at the time.
 	lateRuns = 3
 	lateFor  = 500 * time.Millisecond
-	// suspectPause is how often a member that was late lateRuns times is raced although no race was earned.
+	// A member that was late lateRuns times is raced although no race was earned, suspectPause after the last time, then twice that, and so
+	// on: if it is not slow, that tells nothing new.
 	suspectPause = 5 * time.Second
 	// A slow member gets a direct read after trialFirst, twice that, and so on up to every trialLast.
 	trialFirst = time.Second
@@ -28,11 +29,14 @@ type lag struct {
 
 	mu    sync.Mutex
 	run   int       // late reads since the last that was in time
-	wins  int       // of these, those that lost their race
+	lost  int       // of these, those that lost their race
+	won   int       // those that won it, late as they were
 	since time.Time // of the first
-	raced time.Time // when it was last raced as a suspect
-	next  time.Time // when the next trial of a slow one may begin
-	pause time.Duration
+
+	suspectNext  time.Time // when it may be raced as a suspect
+	suspectPause time.Duration
+	trialNext    time.Time // when the next trial of a slow one may begin
+	trialPause   time.Duration
 }
 
 // timely notes a read that was in time.
@@ -42,7 +46,7 @@ func (l *lag) timely() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.run, l.wins = 0, 0
+	l.run, l.lost, l.won, l.suspectPause = 0, 0, 0, 0
 	l.slow.Store(false)
 	l.any.Store(false)
 }
@@ -64,27 +68,37 @@ func (l *lag) beaten(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.run > 0 {
-		l.wins++
+		l.lost++
 		l.judge(now)
 	}
 }
 
-func (l *lag) judge(now time.Time) {
-	if !l.slow.Load() && l.run >= lateRuns && l.wins > 0 && now.Sub(l.since) >= lateFor {
-		l.slow.Store(true)
-		l.pause = trialFirst
-		l.next = now.Add(l.pause)
+// held notes that a late read won its race all the same.
+func (l *lag) held() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.run > 0 {
+		l.won++
+		l.slow.Store(l.slow.Load() && l.lost > l.won)
 	}
 }
 
-// lost says whether some read lost a race since the last that was in time.
-func (l *lag) lost() bool {
+func (l *lag) judge(now time.Time) {
+	if !l.slow.Load() && l.run >= lateRuns && l.lost > l.won && now.Sub(l.since) >= lateFor {
+		l.slow.Store(true)
+		l.trialPause = trialFirst
+		l.trialNext = now.Add(l.trialPause)
+	}
+}
+
+// loses says whether others are faster, as far as races since the last read in time tell.
+func (l *lag) loses() bool {
 	if !l.any.Load() {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.wins > 0
+	return l.lost > l.won
 }
 
 // suspect says whether to race a member, without a race that was earned, because it has been late for a while.
@@ -95,10 +109,11 @@ func (l *lag) suspect(now time.Time) bool {
 	if l.slow.Load() {
 		return true
 	}
-	if l.run < lateRuns || now.Sub(l.since) < lateFor || now.Sub(l.raced) < suspectPause {
+	if l.run < lateRuns || now.Sub(l.since) < lateFor || now.Before(l.suspectNext) {
 		return false
 	}
-	l.raced = now
+	l.suspectPause = max(2*l.suspectPause, suspectPause)
+	l.suspectNext = now.Add(l.suspectPause)
 	return true
 }
 
@@ -109,11 +124,11 @@ func (l *lag) avoid(now time.Time) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Before(l.next) {
+	if now.Before(l.trialNext) {
 		return true
 	}
-	l.pause = min(2*l.pause, trialLast)
-	l.next = now.Add(l.pause)
+	l.trialPause = min(2*l.trialPause, trialLast)
+	l.trialNext = now.Add(l.trialPause)
 	return false
 }
 
@@ -173,14 +188,14 @@ func (g *group) typical(c class) time.Duration {
 	return time.Duration(list[(len(list)-1)/2])
 }
 
-// clock enters the time of a read that was answered. A late one counts as long as no race was lost: then the others are
-// no faster, and it is the times that have changed.
+// clock enters the time of a read that was answered. A late one counts unless races show that others are
+// faster: then it is the times that have changed.
 func (g *group) clock(m *member, c class, took time.Duration) {
 	m.meter.average(c, took)
 	if len(g.members) > 1 && g.o.Hedge >= 0 {
 		if took <= g.late(m, c) {
 			m.lag(c).timely()
-		} else if m.lag(c).lost() {
+		} else if m.lag(c).loses() {
 			return
 		}
 	}

@@ -225,6 +225,9 @@ func (j *job) take(a answer) {
 		return
 	}
 	a.f.state, a.f.data = arrived, a.data
+	if src.late {
+		j.member(a.f.shard).lag(classOf(a.f.n)).held()
+	}
 	if a.f.pooled != nil {
 		*a.f.pooled = a.data
 	}
@@ -276,18 +279,28 @@ func (j *job) checkLate() {
 			cost = 1
 		}
 		src.late = true
-		if j.ready() < j.o.K || !j.s.mayRace(m, c, src.trial, now.Sub(f.begun), cost) {
+		if waited := now.Sub(f.begun); j.ready(waited) < j.o.K || !j.s.mayRace(m, c, src.trial, waited, cost) {
 			src.late = false
 			f.check = now.Add(j.s.late(m, c))
 		}
 	}
 }
 
-// ready counts the shards that can be read at once.
-func (j *job) ready() int {
+// ready counts the shards that can be read instead of one that was waited for. After a long time that includes those of
+// members that are benched or slow.
+func (j *job) ready(waited time.Duration) int {
 	n := 0
 	for shard := range j.shards {
-		if src := &j.shards[shard]; src.err == nil && src.rank == ready && !src.late {
+		src, m := &j.shards[shard], j.member(shard)
+		if m.store != nil && !m.benched.Load() { // it may have come back meanwhile
+			if src.rank == benched {
+				src.rank = ready
+			}
+			if unreachable(src.err) {
+				src.err = nil
+			}
+		}
+		if src.err == nil && !src.late && (src.rank == ready || j.s.o.Grace >= 0 && waited >= j.s.o.Grace) {
 			n++
 		}
 	}

@@ -99,6 +99,12 @@ func (h *histogram) percentile(p float64) time.Duration {
 	return math.MaxInt64
 }
 
+// sample enters the time of a read of a member that is the only one.
+func (m *meter) sample(c class, d time.Duration) {
+	m.average(c, d)
+	m.record(c, d)
+}
+
 // record enters a time that says how the member is when all is well.
 func (m *meter) record(c class, d time.Duration) {
 	m.mu.Lock()

@@ -53,7 +53,7 @@ func (s *Set) readOnly(ctx context.Context, m *member, o Object, w Range) ([]byt
 	begin := time.Now()
 	b, err := m.store.Get(ctx, o.Name, o.Base+w.Off, w.N, w.Dst)
 	if err == nil {
-		m.meter.record(classOf(w.N), time.Since(begin))
+		m.meter.sample(classOf(w.N), time.Since(begin))
 		err = m.exact(o.Name, b, w.N)
 	}
 	if err = s.settle(ctx, m, err); err == nil {

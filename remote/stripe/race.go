@@ -43,7 +43,9 @@ func (s *Set) raced(ctx context.Context, o Object, w Range, avoid []int) ([]byte
 	if timer.Stop() {
 		return b, err
 	}
-	r.end(err == nil)
+	if r.end(err == nil); err == nil && r.stop != nil {
+		m.lag(c).held()
+	}
 	if err == nil || r.data == nil {
 		return b, err
 	}
@@ -62,44 +64,45 @@ func (r *race) end(won bool) {
 	<-r.done
 }
 
-// run is called when the direct read is late.
+// run is called when the direct read is late. It ends when that has returned, or when the others were faster.
 func (r *race) run(ctx context.Context, m *member) {
 	defer close(r.done)
-	m.lag(classOf(r.w.N)).late(time.Now())
-	if !r.wait(m) {
-		return
-	}
-	r.mu.Lock()
-	if r.over {
-		r.mu.Unlock()
-		return
-	}
-	ctx, r.stop = context.WithCancel(ctx)
-	defer r.stop()
-	r.mu.Unlock()
-	j := r.s.newJob(r.o, []Range{r.w}, r.avoid)
-	j.shards[r.w.Shard].err = errBeaten // its read is on its way already
-	if j.ready() < r.o.K {
-		return
-	}
-	j.run(ctx)
-	if j.errs[0] == nil {
-		r.data = j.out[0]
-		m.lag(classOf(r.w.N)).beaten(time.Now())
-		r.beat(errBeaten)
-	}
-}
-
-// wait waits until the race may begin; false: the direct read has returned.
-func (r *race) wait(m *member) bool {
-	for waited := r.delay; !r.s.mayRace(m, classOf(r.w.N), r.trial, waited, r.o.K); waited += r.delay {
+	c := classOf(r.w.N)
+	m.lag(c).late(time.Now())
+	for waited := r.delay; ; waited += r.delay {
+		j := r.s.newJob(r.o, []Range{r.w}, r.avoid)
+		j.shards[r.w.Shard].err = errBeaten // its read is on its way already
+		if j.ready(waited) >= r.o.K && r.s.mayRace(m, c, r.trial, waited, r.o.K) {
+			if r.overtake(ctx, j) {
+				m.lag(c).beaten(time.Now())
+				return
+			}
+		}
 		timer := time.NewTimer(r.delay)
 		select {
 		case <-timer.C:
 		case <-r.direct:
 			timer.Stop()
-			return false
+			return
 		}
 	}
+}
+
+// overtake reads from the others and says whether it was first.
+func (r *race) overtake(ctx context.Context, j *job) bool {
+	r.mu.Lock()
+	if r.over {
+		r.mu.Unlock()
+		return false
+	}
+	ctx, r.stop = context.WithCancel(ctx)
+	defer r.stop()
+	r.mu.Unlock()
+	j.run(ctx)
+	if j.errs[0] != nil {
+		return false
+	}
+	r.data = j.out[0]
+	r.beat(errBeaten)
 	return true
 }

@@ -173,13 +173,11 @@ func timed[T any](ctx context.Context, s *Set, m *member, last bool, c class, as
 	v, err := ask(sub)
 	took := time.Since(begin)
 	m.meter.inFlight.Add(-1)
-	if c == unknown {
-		return v, s.settle(sub, m, err)
-	}
-	if answered(err) {
+	switch {
+	case err != nil && sub.Err() != nil:
+		m.meter.atLeast(max(c, 0), took)
+	case answered(err) && c != unknown:
 		s.clock(m, c, took)
-	} else if sub.Err() != nil {
-		m.meter.atLeast(c, took)
 	}
 	return v, s.settle(sub, m, err)
 }

@@ -19,7 +19,7 @@ func (s *Set) write(ctx context.Context, need int, do func(ctx context.Context, 
 		}
 	} else {
 		w := &writing{s: s, need: need, do: do, res: res, later: later, answers: make(chan written, len(s.members)), wake: make(chan struct{}, 1),
-			pending: make(map[int]context.CancelCauseFunc, len(now)), begun: time.Now()}
+			pending: make(map[int]pending, len(now)), begun: time.Now()}
 		w.run(ctx, now)
 	}
 	if err := ctx.Err(); err != nil && !res.Full() {
@@ -43,12 +43,17 @@ type writing struct {
 	do      func(ctx context.Context, i int) error
 	res     Result
 	later   []int // benched members that were not asked yet
-	pending map[int]context.CancelCauseFunc
+	pending map[int]pending
 	answers chan written
 	wake    chan struct{} // a pending member was benched by another request
 	begun   time.Time
 	slowest time.Duration // of those that acknowledged
 	acked   int
+}
+
+type pending struct {
+	cancel context.CancelCauseFunc
+	forced bool // the member was benched already, and is asked because there are too few others
 }
 
 type written struct {
@@ -103,9 +108,10 @@ func (w *writing) callIn(ctx context.Context) {
 func (w *writing) start(ctx context.Context, i int) {
 	m := w.s.members[i]
 	sub, cancel := context.WithCancelCause(ctx)
-	w.pending[i] = cancel
+	forced := m.benched.Load()
+	w.pending[i] = pending{cancel, forced}
 	stop := func() bool { return true }
-	if !m.benched.Load() {
+	if !forced {
 		stop = context.AfterFunc(m.state(), func() {
 			select {
 			case w.wake <- struct{}{}:
@@ -132,7 +138,7 @@ func (w *writing) settle(ctx context.Context, m *member, err error) error {
 
 func (w *writing) take(a written) {
 	w.res.Acked[a.i], w.res.Errs[a.i] = a.err == nil, a.err
-	w.pending[a.i](nil)
+	w.pending[a.i].cancel(nil)
 	delete(w.pending, a.i)
 	if a.err == nil {
 		w.acked++
@@ -142,8 +148,8 @@ func (w *writing) take(a written) {
 
 // onlyBenched says whether nobody is waited for but members that others found dead.
 func (w *writing) onlyBenched() bool {
-	for i := range w.pending {
-		if !w.s.members[i].benched.Load() {
+	for i, p := range w.pending {
+		if p.forced || !w.s.members[i].benched.Load() {
 			return false
 		}
 	}
@@ -152,8 +158,8 @@ func (w *writing) onlyBenched() bool {
 
 // giveUp ends what is pending. A member that finishes all the same has acknowledged.
 func (w *writing) giveUp(cause error) {
-	for _, cancel := range w.pending {
-		cancel(cause)
+	for _, p := range w.pending {
+		p.cancel(cause)
 	}
 	for len(w.pending) > 0 {
 		w.take(<-w.answers)
