@@ -221,8 +221,8 @@ func nameMissing(labels []string, stores []remote.Store, unplaced []foundMember)
 	}
 }
 
-// enough fails when fewer members are there than a pack needs.
-func (a *Archive) enough() error {
+// Enough fails, with a *stripe.TooFewError, when fewer members are there than a pack needs.
+func (a *Archive) Enough() error {
 	few := &stripe.TooFewError{Need: a.geom.K}
 	for _, m := range a.set.Members() {
 		if m.Store != nil {
@@ -246,7 +246,7 @@ func (f *foundMember) reason() string {
 	case errors.Is(f.Err, remote.ErrNotExist):
 		return "no card there"
 	}
-	text := f.Err.Error()
+	text := strings.TrimSuffix(f.Err.Error(), ": "+remote.ErrUnavailable.Error())
 	if _, cause, ok := strings.Cut(text, cardName+": "); ok { // the address is told beside it
 		text = cause
 	}
@@ -264,7 +264,7 @@ func noArchive(found []foundMember) error {
 	for _, f := range found {
 		names = append(names, f.URL)
 		if f.bad == nil && errors.Is(f.Err, remote.ErrUnavailable) {
-			few.Missing, few.Causes = append(few.Missing, f.URL), append(few.Causes, fmt.Errorf("%s: %w", f.URL, f.Err))
+			few.Missing, few.Causes = append(few.Missing, f.URL), append(few.Causes, remote.WithHint(fmt.Errorf("%s: %s", f.URL, f.reason()), remote.Hint(f.Err)))
 		}
 		switch {
 		case f.bad != nil:
