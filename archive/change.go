@@ -256,5 +256,5 @@ func (c *Change) write(ctx context.Context, id string, s remote.Store) error {
 	if s == nil {
 		return errNotOpened
 	}
-	return c.a.writeCard(ctx, s, data)
+	return writeCard(ctx, s, data)
 }

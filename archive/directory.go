@@ -34,16 +34,23 @@ func (a *Archive) ReadDirectory(ctx context.Context, id pack.ID, column int) (*p
 			break
 		}
 	}
+	if err == nil && !a.lacks(at.Geometry, id, column) {
+		a.Suspect(id, chunk.Data, column)
+	}
 	if err == nil || ctx.Err() != nil {
 		return c, err
 	}
 	a.whole.Lock()
 	defer a.whole.Unlock()
-	payload, err := a.columnData(ctx, id, h.Kind, column)
+	payload, err := a.columnData(ctx, at, id, h.Kind, column)
 	if payload == nil {
 		return nil, errors.Join(tailErr, err)
 	}
-	return pack.OpenDirectory(a.keys, h, column, payload[len(payload)-int(h.DirLen[column]):])
+	c, openErr := pack.OpenDirectory(a.keys, h, column, payload[len(payload)-int(h.DirLen[column]):])
+	if openErr != nil && err != nil { // parts of the payload are not what was stored: that says more
+		return nil, errors.Join(tailErr, err)
+	}
+	return c, openErr
 }
 
 // findHeader reads the header of a pack from the first shard that has it.

@@ -2,32 +2,27 @@ package archive
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
+	"cairn/remote/stripe"
 )
 
 const (
-	// spanBytes bounds one read of neighbouring blobs, spanGap the unneeded bytes between them that are read along:
-	// about what a connection carries in the time that another request would take (64 KiB at 1 MB/ms on a disk).
-	spanBytes = 4 << 20
-	spanGap   = 64 << 10
 	// lookupBatch ids are looked up at once; a location takes about 200 bytes.
 	lookupBatch = 1 << 16
 )
 
-// BlobDamage is a blob that no combination of the shards that are there gives back.
+// BlobDamage is a blob that no combination of the shards that are there gives back. When that is because too few members are there for its
+// pack (it was stored with fewer shards, or Salvage goes on without them), it wraps a *stripe.TooFewError, which names the members
+// that would be needed: see Unreachable.
 type BlobDamage struct {
 	Type chunk.Type
 	ID   chunk.ID
@@ -40,6 +35,9 @@ func (e *BlobDamage) Error() string {
 }
 
 func (e *BlobDamage) Unwrap() error { return e.Err }
+
+// Unreachable says whether the blob may come back with the members that are away.
+func (e *BlobDamage) Unreachable() bool { return tooFew(e.Err) }
 
 // Hint names the operator's next step.
 func (e *BlobDamage) Hint() string {
@@ -56,7 +54,13 @@ type FetchError struct {
 }
 
 func (e *FetchError) Error() string {
-	s := fmt.Sprintf("%d blobs are damaged and %d are not in the index", len(e.Damaged), len(e.Missing))
+	away := 0
+	for _, d := range e.Damaged {
+		if d.Unreachable() {
+			away++
+		}
+	}
+	s := fmt.Sprintf("%d blobs are damaged, %d need members that are away, and %d are not in the index", len(e.Damaged)-away, away, len(e.Missing))
 	if len(e.Damaged) > 0 {
 		s += "; the first: " + e.Damaged[0].Error()
 	} else if len(e.Missing) > 0 {
@@ -95,48 +99,70 @@ func (a *Archive) Sizes(ctx context.Context, t chunk.Type, ids []chunk.ID, sizes
 	return nil
 }
 
-type wanted struct {
-	id chunk.ID
-	pack.Location
-}
-
-// sealed is what the index says about the blob, as it was authenticated when it was sealed.
-func (w *wanted) sealed() seal.Sealed {
-	return seal.Sealed{ID: w.id, Type: w.Kind, Compression: w.Compression, Plain: w.Plain, Session: w.Session.ID}
-}
-
-// Fetch reads blobs, each distinct one once, in the order of their places: neighbours come in one read, several reads
-// run at once. fn is called concurrently with verified plaintext that it must not keep. Blobs that are lost do not
-// stop the others: they are listed in a *FetchError at the end. An error of fn, or too few members, stops it.
+// Fetch reads blobs, each distinct one once, pack by pack: a column in one request when most of it is wanted, several packs at
+// once. fn is called concurrently with verified plaintext that it must not keep. Blobs that are lost do not stop the others:
+// they are listed in a *FetchError at the end, and so are those of packs that too few members have while the archive has
+// enough (see Stops). An error of fn, or too few members for every pack, stops it.
 //
-// Memory: a copy of ids, 65,536 locations, and GOMAXPROCS+2 workers, each with a read of at most 4 MiB (one large blob:
-// 16 MiB) and one plaintext.
+// Memory: for each id 300 bytes (a copy and its location), at most 96 MiB of columns (see readBudget), and one plaintext for
+// each of the goroutines that open blobs.
 func (a *Archive) Fetch(ctx context.Context, t chunk.Type, ids []chunk.ID, fn func(id chunk.ID, plain []byte) error) error {
-	distinct := slices.Clone(ids)
-	slices.SortFunc(distinct, func(a, b chunk.ID) int { return bytes.Compare(a[:], b[:]) })
-	distinct = slices.Compact(distinct)
+	_, err := a.FetchRipe(ctx, t, ids, nil, fn)
+	return err
+}
+
+// ripeShare: a pack of which a smaller part of the blobs that are wanted is green is read now. What is green in it then is most
+// often content that many files share, which will be asked for again whenever it is read.
+const ripeShare = 8
+
+// FetchRipe is Fetch for who asks for the blobs of a tree part by part, and would read each pack where one part ends and the next begins
+// twice: green tells the blobs that were asked for last. Packs of which a share of what is wanted is green will be asked for more. They are
+// not read, and their blobs are returned, to be asked for again. A nil green is Fetch.
+func (a *Archive) FetchRipe(ctx context.Context, t chunk.Type, ids []chunk.ID, green func(chunk.ID) bool, fn func(id chunk.ID, plain []byte) error) (unripe []chunk.ID, err error) {
 	f := &fetch{a: a, t: t, fn: fn}
-	for from := 0; from < len(distinct); from += lookupBatch {
-		part := distinct[from:min(from+lookupBatch, len(distinct))]
-		locs, err := a.locate(ctx, t, part, a.Refresh)
-		if err != nil {
-			return err
-		}
-		want := make([]wanted, 0, len(locs))
-		for i, l := range locs {
-			want = append(want, wanted{part[i], l})
-		}
-		if err := f.read(ctx, want); err != nil {
-			return err
-		}
+	want, err := f.locate(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	if green != nil {
+		want, unripe = ripe(want, green)
+	}
+	if err := f.read(ctx, want); err != nil {
+		return nil, err
 	}
 	if err := f.again(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if len(f.lost.Damaged)+len(f.lost.Missing) > 0 {
-		return &f.lost
+		return unripe, &f.lost
 	}
-	return nil
+	return unripe, nil
+}
+
+// ripe takes out the blobs of packs that will be asked for more.
+func ripe(want []wanted, green func(chunk.ID) bool) (now []wanted, unripe []chunk.ID) {
+	type share struct{ all, green int }
+	packs := map[pack.ID]*share{}
+	for i := range want {
+		s := packs[want[i].Pack]
+		if s == nil {
+			s = &share{}
+			packs[want[i].Pack] = s
+		}
+		s.all++
+		if green(want[i].id) {
+			s.green++
+		}
+	}
+	now = want[:0]
+	for _, w := range want {
+		if s := packs[w.Pack]; s.green*ripeShare >= s.all {
+			unripe = append(unripe, w.id)
+		} else {
+			now = append(now, w)
+		}
+	}
+	return now, unripe
 }
 
 // fetch is one call of Fetch.
@@ -147,6 +173,40 @@ type fetch struct {
 
 	mu   sync.Mutex
 	lost FetchError
+}
+
+// locate finds distinct blobs. What is not there or cannot be right is noted as lost.
+func (f *fetch) locate(ctx context.Context, ids []chunk.ID) ([]wanted, error) {
+	distinct := slices.Clone(ids)
+	slices.SortFunc(distinct, func(a, b chunk.ID) int { return bytes.Compare(a[:], b[:]) })
+	distinct = slices.Compact(distinct)
+	want := make([]wanted, 0, len(distinct))
+	for from := 0; from < len(distinct); from += lookupBatch {
+		part := distinct[from:min(from+lookupBatch, len(distinct))]
+		locs, err := f.a.locate(ctx, f.t, part, f.a.Refresh)
+		if err != nil {
+			return nil, err
+		}
+		for i, l := range locs {
+			if f.readable(part[i], &l) {
+				want = append(want, wanted{part[i], l})
+			}
+		}
+	}
+	return want, nil
+}
+
+// readable notes a blob as lost that cannot be read by its location.
+func (f *fetch) readable(id chunk.ID, l *pack.Location) bool {
+	if absent(*l) {
+		f.lost.Missing = append(f.lost.Missing, &MissingError{f.t, id})
+		return false
+	}
+	if err := f.a.plausible(f.t, l); err != nil {
+		f.lost.Damaged = append(f.lost.Damaged, &BlobDamage{f.t, id, l.Pack, err})
+		return false
+	}
+	return true
 }
 
 // again reads the damaged blobs that lie elsewhere by now.
@@ -163,13 +223,14 @@ func (f *fetch) again(ctx context.Context) error {
 		moved[w.id] = true
 	}
 	f.lost.Damaged = slices.DeleteFunc(f.lost.Damaged, func(d *BlobDamage) bool { return moved[d.ID] })
+	want = slices.DeleteFunc(want, func(w wanted) bool { return !f.readable(w.id, &w.Location) })
 	return f.read(ctx, want)
 }
 
 // moved returns the damaged blobs that lie in another pack by now: another machine may have copied them there and removed
 // the old pack while this one was reading.
 func (a *Archive) moved(ctx context.Context, t chunk.Type, damaged []*BlobDamage, refresh func(context.Context) error) ([]wanted, error) {
-	if err := refresh(ctx); err != nil {
+	if err := refresh(ctx); err != nil && (ctx.Err() != nil || !a.opts.Salvage) {
 		return nil, err
 	}
 	ids := make([]chunk.ID, len(damaged))
@@ -189,101 +250,8 @@ func (a *Archive) moved(ctx context.Context, t chunk.Type, damaged []*BlobDamage
 	return want, nil
 }
 
-// read reads what is wanted, in spans.
-func (f *fetch) read(ctx context.Context, want []wanted) error {
-	readable := want[:0]
-	for _, w := range want {
-		if absent(w.Location) {
-			f.lost.Missing = append(f.lost.Missing, &MissingError{f.t, w.id})
-		} else if err := f.a.plausible(f.t, &w.Location); err != nil {
-			f.lost.Damaged = append(f.lost.Damaged, &BlobDamage{f.t, w.id, w.Pack, err})
-		} else {
-			readable = append(readable, w)
-		}
-	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0) + 2)
-	for _, s := range spans(readable) {
-		if groupCtx.Err() != nil {
-			break
-		}
-		group.Go(func() error { return f.span(groupCtx, s) })
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
-}
-
-// span is a stretch of one column with the blobs that are wanted of it.
-type span struct {
-	from, to int64
-	blobs    []wanted
-}
-
-// spans sorts blobs by place and joins neighbours.
-func spans(want []wanted) []span {
-	slices.SortFunc(want, func(a, b wanted) int {
-		return cmp.Or(bytes.Compare(a.Pack[:], b.Pack[:]), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Offset, b.Offset))
-	})
-	var out []span
-	start := 0 // of the last span in want
-	for i := range want {
-		w := &want[i]
-		from, to := int64(w.Offset), int64(w.Offset)+int64(w.Stored)
-		if i > 0 {
-			s, first := &out[len(out)-1], &want[start]
-			if w.Pack == first.Pack && w.Column == first.Column && w.L == first.L && from <= s.to+spanGap && to-s.from <= spanBytes {
-				s.to = max(s.to, to) // an index that is wrong may let blobs overlap
-				s.blobs = want[start : i+1]
-				continue
-			}
-		}
-		start = i
-		out = append(out, span{from, to, want[i : i+1]})
-	}
-	return out
-}
-
 // buffers keeps the memory of reads and of sealing from being allocated anew for each.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// span reads one stretch of a column and opens the blobs in it.
-func (f *fetch) span(ctx context.Context, s span) error {
-	first := &s.blobs[0]
-	raw, plain := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
-	defer buffers.Put(raw)
-	defer buffers.Put(plain)
-	data, err := f.a.setOf(first.Geometry).Read(ctx, object(first.Pack, first.Kind, first.Geometry, first.L), first.Column, s.from, s.to-s.from, (*raw)[:0], nil)
-	if err != nil && (ctx.Err() != nil || tooFew(err)) {
-		return err
-	}
-	if err == nil {
-		*raw = data
-	}
-	for _, w := range s.blobs {
-		var sealed []byte
-		if err == nil {
-			at := int64(w.Offset) - s.from
-			sealed = data[at : at+int64(w.Stored)]
-		}
-		out, openErr := f.a.openBlob(ctx, (*plain)[:0], w, sealed)
-		if openErr != nil {
-			if f.a.stops(ctx, openErr) {
-				return openErr
-			}
-			f.damaged(&BlobDamage{w.Kind, w.id, w.Pack, openErr})
-			continue
-		}
-		if cap(out) > cap(*plain) {
-			*plain = out
-		}
-		if err := f.fn(w.id, out); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func (f *fetch) damaged(d *BlobDamage) {
 	f.mu.Lock()
@@ -291,7 +259,38 @@ func (f *fetch) damaged(d *BlobDamage) {
 	f.lost.Damaged = append(f.lost.Damaged, d)
 }
 
-// stops tells errors that concern more than one blob.
-func (a *Archive) stops(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || tooFew(err) || errors.Is(err, seal.ErrNoReadKey)
+// Stops says whether an error of Fetch, Load, ReadDirectory or ReadPack is about more than one pack, so that nothing else can be read either:
+// ctx has ended, the key cannot read, or more members are away than parity makes up for. A pack that was stored while a member was
+// away may lack shards although enough members are there; others do not.
+func (a *Archive) Stops(ctx context.Context, err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case ctx.Err() != nil || errors.Is(err, seal.ErrNoReadKey):
+		return true
+	}
+	var few *stripe.TooFewError
+	return !a.opts.Salvage && errors.As(err, &few) && away(few) > a.parity(few)
+}
+
+// away counts the members that did not answer: those that answer that a shard is not there or cut off are not away.
+func away(few *stripe.TooFewError) int {
+	n := 0
+	for _, cause := range few.Causes {
+		if !Gone(cause) {
+			n++
+		}
+	}
+	return n
+}
+
+// parity returns the parity of the layout that an error is about.
+func (a *Archive) parity(few *stripe.TooFewError) int {
+	m := a.geom.M
+	for _, p := range a.placements {
+		if p.Geometry.K == few.Need {
+			m = max(m, p.Geometry.M)
+		}
+	}
+	return m
 }

@@ -38,13 +38,18 @@ func (a *Archive) openBlob(ctx context.Context, dst []byte, w wanted, sealed []b
 
 // heal finds a blob that its shard does not give. First in the same range of k other shards; if that does not open either,
 // one of those is bad too, and the shards are read whole: those that do not prove themselves are left out, block
-// by block if too few of them do.
+// by block if too few of them do. What is found bad is noted for the next backup or repair (Suspect).
 func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.Session) ([]byte, error) {
+	if column := a.healed.have(w.Pack, w.Column); w.end() <= int64(len(column)) {
+		if plain, err := session.Open(dst, w.sealed(), column[w.Offset:w.end()]); err == nil {
+			return plain, nil
+		}
+	}
 	if w.Geometry.M > 0 {
-		o := object(w.Pack, w.Kind, w.Geometry, w.L)
-		sealed, err := a.setOf(w.Geometry).Read(ctx, o, w.Column, int64(w.Offset), int64(w.Stored), nil, []int{w.Column})
+		sealed, err := a.readAround(ctx, &w, int64(w.Offset), int64(w.Stored))
 		if err == nil {
 			if plain, err := session.Open(dst, w.sealed(), sealed); err == nil {
+				a.suspectHome(&w)
 				return plain, nil
 			}
 		}
@@ -52,15 +57,14 @@ func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.
 			return nil, ctx.Err()
 		}
 	}
-	column, damage := a.healed.column(ctx, a, w.Pack, w.Kind, w.Column)
-	end := int64(w.Offset) + int64(w.Stored)
-	if end > int64(len(column)) {
+	column, damage := a.healed.column(ctx, a, &w)
+	if w.end() > int64(len(column)) {
 		if damage == nil {
 			damage = errIndexWrong
 		}
 		return nil, damage
 	}
-	plain, err := session.Open(dst, w.sealed(), column[w.Offset:end])
+	plain, err := session.Open(dst, w.sealed(), column[w.Offset:w.end()])
 	switch {
 	case err == nil:
 		return plain, nil
@@ -70,23 +74,36 @@ func (a *Archive) heal(ctx context.Context, dst []byte, w wanted, session *seal.
 	return nil, remote.WithHint(fmt.Errorf("the pack is whole, but does not hold it there: %w", err), remote.Hint(errIndexWrong))
 }
 
-// columnData reads data column c of a pack. With a *PackDamage it may return a column all the same, of which only parts
-// are right: as much as its good blocks give.
-func (a *Archive) columnData(ctx context.Context, id pack.ID, kind chunk.Type, c int) ([]byte, error) {
-	at, err := a.PlacementOf(ctx, id, kind)
-	if err != nil {
-		return nil, err
+// readAround reads a range of the column of a blob from other shards than its own.
+func (a *Archive) readAround(ctx context.Context, w *wanted, from, n int64) ([]byte, error) {
+	return a.setOf(w.Geometry).Read(ctx, object(w.Pack, w.Kind, w.Geometry, w.L), w.Column, from, n, nil, []int{w.Column})
+}
+
+// suspectHome notes the shard of a blob that had to be read around. When its member is not there, the fault was in another.
+func (a *Archive) suspectHome(w *wanted) {
+	if !a.lacks(w.Geometry, w.Pack, w.Column) {
+		a.Suspect(w.Pack, w.Kind, w.Column)
 	}
+}
+
+// columnData reads data column c of a pack. With a *PackDamage, and with Salvage when too few members are there, it may return a
+// column all the same, of which only parts are right: as much as its good blocks give.
+func (a *Archive) columnData(ctx context.Context, at Placement, id pack.ID, kind chunk.Type, c int) ([]byte, error) {
 	reads, err := a.readShards(ctx, at, id, kind)
 	if err != nil {
 		return nil, err
+	}
+	for j, r := range reads {
+		if r.err != nil && !r.away {
+			a.Suspect(id, kind, j)
+		}
 	}
 	p, err := a.wholePack(at, id, kind, reads)
 	var damage *PackDamage
 	switch {
 	case err == nil:
 		return p.Payload(c), nil
-	case errors.As(err, &damage):
+	case errors.As(err, &damage), a.opts.Salvage:
 		return salvage(at.Geometry, reads, c), err
 	}
 	return nil, err
@@ -151,19 +168,35 @@ type healed struct {
 // damageLasts is how long damage is remembered: not so long that a mount would miss a repair.
 const damageLasts = 30 * time.Second
 
-func (c *healCache) column(ctx context.Context, a *Archive, id pack.ID, kind chunk.Type, column int) ([]byte, error) {
+// have returns a column that was rebuilt and is right.
+func (c *healCache) have(id pack.ID, column int) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.items {
+		if h.pack == id && h.column == column && h.err == nil {
+			return h.data
+		}
+	}
+	return nil
+}
+
+func (c *healCache) column(ctx context.Context, a *Archive, w *wanted) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock() // one rebuild at a time: each takes k shards of memory
 	for _, h := range c.items {
-		if h.pack == id && h.column == column && (h.err == nil || time.Since(h.at) < damageLasts) {
+		if h.pack == w.Pack && h.column == w.Column && (h.err == nil || time.Since(h.at) < damageLasts) {
 			return h.data, h.err
 		}
 	}
-	data, err := a.columnData(ctx, id, kind, column)
-	if err != nil && (tooFew(err) || ctx.Err() != nil) {
+	at, ok := a.placement(w.Geometry)
+	if !ok {
+		return nil, errIndexWrong
+	}
+	data, err := a.columnData(ctx, at, w.Pack, w.Kind, w.Column)
+	if err != nil && (tooFew(err) && !a.opts.Salvage || ctx.Err() != nil) {
 		return nil, err
 	}
-	c.items[c.next] = healed{id, column, data, err, time.Now()}
+	c.items[c.next] = healed{w.Pack, w.Column, data, err, time.Now()}
 	c.next = (c.next + 1) % len(c.items)
 	return data, err
 }

@@ -40,6 +40,8 @@ type Options struct {
 	Notice func(string)
 	// Patience is how long Open waits for a member when others are enough; 0: DefaultPatience.
 	Patience time.Duration
+	// Salvage makes too few members the damage of the blobs that need them: reads go on and give what the others hold.
+	Salvage bool
 }
 
 // Archive is an open archive. It is safe for concurrent use.
@@ -62,7 +64,8 @@ type Archive struct {
 	index    Index
 	synced   syncState
 	sessions sessionCache
-	windows  windowCache
+	tiles    tileCache
+	shelves  sync.Pool // of *shelf, for Fetch
 	healed   healCache
 	epochs   epochCache
 	repairs  repairs
@@ -118,7 +121,7 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := assemble(found)
+	a, err := assemble(found, o.Notice)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -163,7 +166,7 @@ func (a *Archive) trust(keys *seal.Keys) error {
 				f.bad = nil
 			}
 		}
-		b, err := assemble(a.found)
+		b, err := assemble(a.found, a.opts.Notice)
 		if err != nil {
 			return err
 		}
@@ -240,8 +243,9 @@ func (a *Archive) Chunker() chunk.Params {
 	return a.card.params(poly)
 }
 
-// Close closes the local index. The members need no closing.
+// Close closes the local index and ends what goes on in the background. The members need no closing.
 func (a *Archive) Close() error {
+	_ = a.all.Close() // ends probes of members that do not answer; it never fails
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
 	if a.index == nil {

@@ -2,56 +2,93 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"cairn/chunk"
 	"cairn/pack"
+	"cairn/remote"
 )
+
+// RebuildOptions say what RebuildIndexWith may change. The zero value repairs the archive's index and the local one.
+type RebuildOptions struct {
+	// Local is for when fewer members are there than a pack needs: nothing can be published then, and what is found is known to
+	// this machine's index only, until a command is run that is no salvage (see salvagedSegment).
+	Local bool
+	// DryRun looks and changes nothing.
+	DryRun bool
+}
 
 // RebuildReport tells what RebuildIndex found.
 type RebuildReport struct {
 	Segments  int // index packs read
+	Partial   int // with Local: index packs of which some columns could be read
 	Packs     int // data and tree packs whose directories had to be read, because no segment named them
 	Blobs     int // blobs in those
-	Published int // columns that a new segment names now
+	Published int // columns that a new segment names now; with Local, that the local index has now
+	Weak      int // columns of packs with fewer than k shards whose blobs nothing else holds
+	Restored  int // blobs of those that were stored anew
 	Damaged   []error
 }
 
 // RebuildIndex makes the local index anew from the archive's segments. Packs that no readable segment names are found
 // by listing, and their directories are read from the tails of their shards (rebuilt from the others where a shard is
-// gone) and published as new segments, so that afterwards every machine can do with segments alone.
+// gone) and published as new segments, so that afterwards every machine can do with segments alone. What can still be read of
+// packs with fewer than k shards is stored anew, if nothing else holds it: nothing may come to depend on a pack that has no
+// redundancy and was perhaps never finished.
 //
 // Memory: about 100 bytes for each pack, and 65,536 entries that are not published yet.
 func (a *Archive) RebuildIndex(ctx context.Context) (*RebuildReport, error) {
+	return a.RebuildIndexWith(ctx, RebuildOptions{})
+}
+
+// RebuildIndexWith is RebuildIndex with options.
+func (a *Archive) RebuildIndexWith(ctx context.Context, o RebuildOptions) (*RebuildReport, error) {
+	r := newRebuild(a, o)
+	if o.Local {
+		return r.report, r.local(ctx)
+	}
 	if _, err := a.Index(ctx); err != nil {
 		return nil, err
 	}
-	w, err := a.newWriter(ctx)
-	if err != nil {
-		return nil, err
+	if !o.DryRun {
+		w, err := a.newWriter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer w.end()
+		r.w = w
 	}
-	defer w.end()
-	r := &rebuild{a: a, w: w, report: &RebuildReport{}}
 	if err := r.reread(ctx); err != nil {
 		return r.report, err
 	}
-	return r.report, r.unnamed(ctx)
+	if err := r.unnamed(ctx); err != nil {
+		return r.report, err
+	}
+	return r.report, r.rescue(ctx)
 }
 
 // rebuild is one call of RebuildIndex.
 type rebuild struct {
 	a     *Archive
-	w     *Writer
+	o     RebuildOptions
+	w     *Writer // nil when nothing is published
+	idx   Index   // with Local
 	known map[columnKey]struct{}
 
 	mu      sync.Mutex
 	report  *RebuildReport
 	columns []pack.Column // found, and in no segment yet
 	blobs   int           // in columns
-	weak    []pack.Column // of packs with fewer than k shards
+	weak    []columnKey   // of packs with fewer than k shards
+}
+
+func newRebuild(a *Archive, o RebuildOptions) *rebuild {
+	return &rebuild{a: a, o: o, known: map[columnKey]struct{}{}, report: &RebuildReport{}}
 }
 
 // columnKey names one data column.
@@ -62,8 +99,11 @@ type columnKey struct {
 
 // reread fills the index from the segments.
 func (r *rebuild) reread(ctx context.Context) error {
-	r.known = map[columnKey]struct{}{}
-	return r.a.ReloadIndex(ctx, func(id pack.ID, columns []pack.Column, err error) error {
+	read := r.a.ReloadIndex
+	if r.o.DryRun {
+		read = r.a.ReadSegments
+	}
+	return read(ctx, func(id pack.ID, columns []pack.Column, err error) error {
 		if Unfinished(err) {
 			return nil
 		}
@@ -114,15 +154,11 @@ func (r *rebuild) unnamed(ctx context.Context) error {
 	if listErr != nil {
 		return fmt.Errorf("list packs: %w", listErr)
 	}
-	if err := r.publish(ctx, 0); err != nil {
-		return err
-	}
-	return r.rescue(ctx)
+	return r.publish(ctx, 0)
 }
 
 // pack reads the directories of one pack that are not known.
 func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
-	found := 0
 	at, err := r.a.PlacementOf(ctx, id, chunk.Data)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -131,6 +167,7 @@ func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
 		r.damaged(err)
 		return nil
 	}
+	found := 0
 	for c := range at.Geometry.K {
 		if _, ok := r.known[columnKey{id, c}]; ok {
 			continue
@@ -140,21 +177,14 @@ func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			r.damaged(fmt.Errorf("directory %d of pack %s: %w", c, id.Short(), err))
+			r.lostDirectory(id, c, shards, at.Geometry, err)
 			continue
 		}
 		if len(column.Entries) == 0 {
 			continue
 		}
 		found++
-		r.mu.Lock()
-		if shards < at.Geometry.K {
-			r.weak = append(r.weak, *column)
-		} else {
-			r.columns = append(r.columns, *column)
-			r.blobs += len(column.Entries)
-		}
-		r.mu.Unlock()
+		r.take(column, shards < at.Geometry.K)
 	}
 	if found == 0 {
 		return nil
@@ -163,6 +193,27 @@ func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
 	r.report.Packs++
 	r.mu.Unlock()
 	return r.publish(ctx, publishBlobs)
+}
+
+// lostDirectory tells of a directory that cannot be read. That a member that is not there takes its columns of packs with too few
+// shards with it goes without saying when fewer than k are there.
+func (r *rebuild) lostDirectory(id pack.ID, column, shards int, g pack.Geometry, err error) {
+	if r.o.Local && shards < g.K && (tooFew(err) || errors.Is(err, remote.ErrNotExist)) {
+		return
+	}
+	r.damaged(fmt.Errorf("directory %d of pack %s: %w", column, id.Short(), err))
+}
+
+// take keeps a column for the next segment. Of weak ones only the names are kept, until it is known what else is there.
+func (r *rebuild) take(column *pack.Column, weak bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if weak && !r.o.Local {
+		r.weak = append(r.weak, columnKey{column.Pack, column.Number})
+		return
+	}
+	r.columns = append(r.columns, *column)
+	r.blobs += len(column.Entries)
 }
 
 // publish makes segments of what was found, if it names at least so many blobs.
@@ -177,26 +228,84 @@ func (r *rebuild) publish(ctx context.Context, least int) error {
 	r.report.Blobs += r.blobs
 	r.columns, r.blobs = nil, 0
 	r.mu.Unlock()
+	switch {
+	case r.o.DryRun:
+		return nil
+	case r.o.Local:
+		return r.a.apply(r.idx, salvagedSegment, columns)
+	}
 	if err := r.w.putSegments(ctx, columns); err != nil {
 		return fmt.Errorf("publish index: %w", err)
 	}
 	return nil
 }
 
-// rescue publishes columns of packs with fewer than k shards, if nothing else holds their blobs: mostly they were left by an
-// upload that failed and was made again later, and then nothing may come to depend on them.
+// rescue stores anew what packs with fewer than k shards hold and nothing else does. Mostly they were left by an upload that
+// failed and was made again later, and then there is nothing to do.
 func (r *rebuild) rescue(ctx context.Context) error {
-	for _, c := range r.weak {
-		known, err := r.w.knows(ctx, c)
+	for _, key := range r.weak {
+		if err := r.rescueColumn(ctx, key); err != nil {
+			return err
+		}
+	}
+	if r.w == nil || r.report.Restored == 0 {
+		return nil
+	}
+	return r.w.Flush(ctx)
+}
+
+func (r *rebuild) rescueColumn(ctx context.Context, key columnKey) error {
+	c, err := r.a.ReadDirectory(ctx, key.pack, key.column)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.damaged(fmt.Errorf("directory %d of pack %s: %w", key.column, key.pack.Short(), err))
+		}
+		return ctx.Err()
+	}
+	has := make([]bool, len(c.Entries))
+	if err := r.a.Has(ctx, c.Kind, entryIDs(*c), has); err != nil || !slices.Contains(has, false) {
+		return err
+	}
+	r.report.Weak++
+	switch {
+	case r.o.DryRun:
+		return nil
+	case !r.a.keys.CanRead(): // a writer cannot open what it would have to seal again
+		r.damaged(fmt.Errorf("pack %s has fewer than %d shards: column %d is named for what can still be read of it", c.Pack.Short(), c.K, c.Number))
+		r.take(c, false)
+		return r.publish(ctx, 0)
+	}
+	return r.restore(ctx, c)
+}
+
+// restore saves the blobs of a column that its shard still gives, one read at a time: there are few of these packs.
+func (r *rebuild) restore(ctx context.Context, c *pack.Column) error {
+	o := object(c.Pack, c.Kind, c.Geometry, c.L)
+	for _, e := range c.Entries {
+		session, err := r.a.session(c.SessionOf(e))
+		var plain []byte
+		if err == nil {
+			var sealed []byte
+			if sealed, err = r.a.setOf(c.Geometry).Read(ctx, o, c.Number, int64(e.Offset), int64(e.Stored), nil, nil); err == nil {
+				plain, err = session.Open(nil, c.Blob(e), sealed)
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.damaged(fmt.Errorf("%s blob %s in pack %s: %w", c.Kind, e.ID.Short(), c.Pack.Short(), err))
+			continue
+		}
+		saved, err := r.w.Save(ctx, c.Kind, plain)
 		if err != nil {
 			return err
 		}
-		if !known {
-			r.damaged(fmt.Errorf("pack %s has fewer than %d shards: column %d is named for what can still be read of it", c.Pack.Short(), c.K, c.Number))
-			r.columns, r.blobs = append(r.columns, c), r.blobs+len(c.Entries)
+		if saved.New {
+			r.report.Restored++
 		}
 	}
-	return r.publish(ctx, 0)
+	return nil
 }
 
 // ReloadIndex empties the local index and fills it from the archive's segments. fn sees each segment, or the error that

@@ -97,6 +97,13 @@ func (r *renewable) Has(t chunk.Type, ids []chunk.ID, out []bool) error {
 	return r.do(func(i Index) error { return i.Has(t, ids, out) })
 }
 
+// Unwrap gives the index itself, for those that can do more with one of a kind that they know.
+func (r *renewable) Unwrap() Index {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.inner
+}
+
 func (r *renewable) Drop() error { return r.do(Index.Drop) }
 
 // Segments lists what the index had when it was called; it is not renewed half-way.

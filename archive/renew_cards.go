@@ -15,7 +15,7 @@ import (
 )
 
 // writeCard stores a card and reads it back.
-func (a *Archive) writeCard(ctx context.Context, s remote.Store, data []byte) error {
+func writeCard(ctx context.Context, s remote.Store, data []byte) error {
 	if err := s.Put(ctx, cardName, data); err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (a *Archive) renew(ctx context.Context, f *foundMember, dry bool) *CardRene
 	card.Member = r.ID
 	data, err := card.signed(a.keys)
 	if err == nil {
-		err = a.writeCard(ctx, f.Store, data)
+		err = writeCard(ctx, f.Store, data)
 	}
 	r.Err = err
 	return r

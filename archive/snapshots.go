@@ -81,7 +81,7 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 	group.SetLimit(snapshotReads)
 	for id, marked := range ids {
 		group.Go(func() error {
-			s, err := a.Snapshot(groupCtx, id)
+			s, err := a.listedSnapshot(groupCtx, id)
 			if err != nil && (groupCtx.Err() != nil || tooFew(err)) {
 				return err
 			}
@@ -99,8 +99,17 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
+	a.dropSnapshots(ids)
 	snapshot.SortByTime(list)
 	return list, damaged, nil
+}
+
+// listedSnapshot reads a snapshot that is on some member, from the cache if it is there.
+func (a *Archive) listedSnapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot, error) {
+	if object := a.cachedSnapshot(id); object != nil {
+		return a.openSnapshot(id, object)
+	}
+	return a.Snapshot(ctx, id)
 }
 
 // Snapshot reads one snapshot from the first member whose copy proves itself.
@@ -112,6 +121,11 @@ func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot
 	if err != nil {
 		return nil, err
 	}
+	a.cacheSnapshot(id, object)
+	return a.openSnapshot(id, object)
+}
+
+func (a *Archive) openSnapshot(id chunk.ID, object []byte) (*snapshot.Snapshot, error) {
 	plain, signer, err := a.keys.DecodeSnapshot(object)
 	if err != nil {
 		return nil, err

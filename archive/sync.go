@@ -36,6 +36,19 @@ func (a *Archive) openIndex(ctx context.Context) (Index, error) {
 	if a.index != nil {
 		return a.index, nil
 	}
+	idx, err := a.newIndex()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.sync(ctx, idx); err != nil {
+		return nil, errors.Join(err, idx.Close())
+	}
+	a.index = idx
+	return idx, nil
+}
+
+// newIndex opens the local index as it is, without asking the members what is in it.
+func (a *Archive) newIndex() (Index, error) {
 	if a.keys == nil {
 		return nil, ErrNoKey
 	}
@@ -46,12 +59,7 @@ func (a *Archive) openIndex(ctx context.Context) (Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	idx := &renewable{a: a, inner: opened}
-	if err := a.sync(ctx, idx); err != nil {
-		return nil, errors.Join(err, idx.Close())
-	}
-	a.index = idx
-	return idx, nil
+	return &renewable{a: a, inner: opened}, nil
 }
 
 // Refresh reads what other writers have published since the index was opened.
@@ -108,6 +116,10 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	listed, err := a.listSegments(ctx)
 	if err != nil {
 		return err
+	}
+	if a.opts.Salvage {
+		a.synced.at = time.Now()
+		return a.syncSalvaged(ctx, idx, listed)
 	}
 	for id, err := range idx.Segments() {
 		if err != nil {
@@ -199,7 +211,7 @@ func (a *Archive) hopeless(ctx context.Context, err error) bool {
 		return err != nil
 	}
 	var few *stripe.TooFewError
-	if !errors.As(err, &few) {
+	if a.opts.Salvage || !errors.As(err, &few) {
 		return false
 	}
 	for _, p := range a.placements {
@@ -248,27 +260,13 @@ func (a *Archive) ReadSegment(ctx context.Context, id pack.ID) ([]pack.Column, e
 	if err != nil {
 		return nil, err
 	}
-	if err := shards.Header.VerifySignature(a.keys); err != nil {
-		return nil, err
-	}
-	session := a.keys.IndexSession(shards.Header.Session.ID)
 	var all []pack.Column
 	for c := range shards.Header.Geometry.K {
-		column, err := shards.Directory(a.keys, c)
+		columns, err := a.segmentColumns(shards.Header, c, shards.Payload(c))
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range column.Entries {
-			plain, err := session.Open(nil, column.Blob(e), shards.Payload(c)[e.Offset:e.Offset+e.Stored])
-			if err != nil {
-				return nil, err
-			}
-			columns, err := pack.DecodeSegment(plain)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, columns...)
-		}
+		all = append(all, columns...)
 	}
 	return all, nil
 }

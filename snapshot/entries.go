@@ -21,6 +21,7 @@ const nodeSize = 280
 // holder keeps account of what the open directories of one walk hold, outermost first.
 type holder struct {
 	load  LoadFunc
+	ahead func(context.Context, []chunk.ID) // may be nil
 	limit int
 	held  int
 	inner int // of held: what cannot be released, the content of the open directories
@@ -148,12 +149,28 @@ func (e *entries) fetch(ctx context.Context) ([]Node, error) {
 	}
 	e.nodes = nodes
 	e.account(size + e.cur.held())
+	if e.h.ahead != nil {
+		e.tellAhead(ctx, nodes)
+	}
 	for i := 0; e.h.held > e.h.limit && i < len(e.h.open); i++ {
 		if o := e.h.open[i]; o != e && o.held > 0 {
 			o.release()
 		}
 	}
 	return nodes, nil
+}
+
+// tellAhead names the tree blobs that the nodes lead to: the pieces of directories, and the lists of those and of huge files.
+func (e *entries) tellAhead(ctx context.Context, nodes []Node) {
+	var ids []chunk.ID
+	for i := range nodes {
+		if n := &nodes[i]; n.Type == Dir || n.Depth > 0 {
+			ids = append(ids, n.Content...)
+		}
+	}
+	if len(ids) > 0 {
+		e.h.ahead(ctx, ids)
+	}
 }
 
 // loadPiece also returns about how many bytes the nodes take.

@@ -42,7 +42,7 @@ func SaveTree(ctx context.Context, nodes []Node, save SaveFunc) (content []chunk
 	}
 	for i := range nodes {
 		n := &nodes[i]
-		if p.count >= minPiece && (p.count >= maxPiece || hashName(n.Name)&pieceMask == 0) {
+		if p.count >= minPiece && (p.count >= maxPiece || BeginsPiece(n.Name)) {
 			if err := flush(); err != nil {
 				return nil, 0, err
 			}
@@ -76,3 +76,7 @@ type Root struct {
 func (n *Node) Root() Root { return Root{n.Content, n.Depth} }
 
 func (r Root) equal(o Root) bool { return r.Depth == o.Depth && slices.Equal(r.Content, o.Content) }
+
+// BeginsPiece says whether SaveTree would begin a piece with this name, in a directory that is large enough: about one name in
+// 2048. Readers need it for nothing; who finds pieces without what leads to them can tell which ones are the middle of a directory.
+func BeginsPiece(name string) bool { return hashName(name)&pieceMask == 0 }

@@ -27,6 +27,10 @@ type WalkFunc func(path string, n *Node) error
 type Walker struct {
 	Load LoadFunc
 
+	// Ahead, when set, is told which tree blobs the walk will load before long, the next one first: for a Load that
+	// can get several at once. The walk may end before, or pass some over.
+	Ahead func(ctx context.Context, ids []chunk.ID)
+
 	// OnError, when set, is told what could not be loaded or believed in the directory at path. The
 	// walk goes on with what comes after it, unless OnError returns an error, which ends it. Without
 	// OnError the first such error ends the walk. A context that is done always ends it.
@@ -43,7 +47,9 @@ func Walk(ctx context.Context, load LoadFunc, content []chunk.ID, depth uint8, f
 
 // Walk is like the function Walk.
 func (w *Walker) Walk(ctx context.Context, content []chunk.ID, depth uint8, fn WalkFunc) error {
-	err := w.walk(ctx, newHolder(w.Load), "", 0, Root{content, depth}, fn)
+	h := newHolder(w.Load)
+	h.ahead = w.Ahead
+	err := w.walk(ctx, h, "", 0, Root{content, depth}, fn)
 	if errors.Is(err, SkipAll) {
 		return nil
 	}

@@ -26,6 +26,7 @@ type dir struct {
 	loosened  bool     // its mode was widened to work in it
 	existing  []string // with Delete: the names that were there and are still to be met in the snapshot
 	extras    []string // of them, what the snapshot does not have
+	round     int      // of the batch, when something in it was still to be made
 
 	// guarded by dirs.mu
 	id    identity

@@ -77,7 +77,8 @@ func dumpTree(ctx context.Context, src Source, n *snapshot.Node, prefix string, 
 			prefix += "/"
 		}
 		load := func(ctx context.Context, id chunk.ID) ([]byte, error) { return src.Load(ctx, chunk.Tree, id) }
-		return snapshot.Walk(ctx, load, n.Content, n.Depth, func(p string, n *snapshot.Node) error {
+		w := snapshot.Walker{Load: load, Ahead: src.Ahead}
+		return w.Walk(ctx, n.Content, n.Depth, func(p string, n *snapshot.Node) error {
 			if err := snapshot.ValidName(n.Name); err != nil {
 				return err
 			}

@@ -10,6 +10,8 @@ import (
 
 	"cairn/archive"
 	"cairn/chunk"
+	"cairn/remote"
+	"cairn/remote/stripe"
 	"cairn/snapshot"
 )
 
@@ -17,15 +19,17 @@ import (
 type fake struct {
 	mu      sync.Mutex
 	blobs   map[chunk.ID][]byte
-	missing map[chunk.ID]bool // not in the index
-	damaged map[chunk.ID]bool // does not open
+	missing map[chunk.ID]bool   // not in the index
+	damaged map[chunk.ID]bool   // does not open
+	away    map[chunk.ID]bool   // too few members have it
+	hold    func(chunk.ID) bool // leaves blobs out of FetchRipe; nil: by their first bit
 	fetched int
 	chunk   int // length of chunks
 	onFetch func(id chunk.ID) error
 }
 
 func newFake() *fake {
-	return &fake{blobs: map[chunk.ID][]byte{}, missing: map[chunk.ID]bool{}, damaged: map[chunk.ID]bool{}, chunk: chunkSize}
+	return &fake{blobs: map[chunk.ID][]byte{}, missing: map[chunk.ID]bool{}, damaged: map[chunk.ID]bool{}, away: map[chunk.ID]bool{}, chunk: chunkSize}
 }
 
 func (f *fake) save(_ context.Context, plain []byte) (chunk.ID, error) {
@@ -42,8 +46,13 @@ func (f *fake) Load(_ context.Context, t chunk.Type, id chunk.ID) ([]byte, error
 	if f.damaged[id] {
 		return nil, &archive.BlobDamage{Type: t, ID: id, Err: fmt.Errorf("rotten")}
 	}
+	if f.away[id] {
+		return nil, &archive.BlobDamage{Type: t, ID: id, Err: &stripe.TooFewError{Need: 2, Have: 1, Missing: []string{"/mnt/b"}, Causes: []error{remote.ErrUnavailable}}}
+	}
 	return b, nil
 }
+
+func (f *fake) Ahead(context.Context, []chunk.ID) {}
 
 func (f *fake) Sizes(_ context.Context, t chunk.Type, ids []chunk.ID, sizes []uint32) error {
 	for i, id := range ids {
@@ -110,6 +119,23 @@ func (f *fake) Fetch(ctx context.Context, t chunk.Type, ids []chunk.ID, fn func(
 		return &lost
 	}
 	return ctx.Err()
+}
+
+// FetchRipe leaves out green blobs, and some others.
+func (f *fake) FetchRipe(ctx context.Context, t chunk.Type, ids []chunk.ID, green func(chunk.ID) bool, fn func(chunk.ID, []byte) error) ([]chunk.ID, error) {
+	hold := f.hold
+	if hold == nil {
+		hold = func(id chunk.ID) bool { return id[0]&0x80 != 0 }
+	}
+	var now, later []chunk.ID
+	for _, id := range ids {
+		if green != nil && (green(id) || hold(id)) {
+			later = append(later, id)
+		} else {
+			now = append(now, id)
+		}
+	}
+	return later, f.Fetch(ctx, t, now, fn)
 }
 
 // tree is a directory as a Go literal.

@@ -30,10 +30,12 @@ type file struct {
 	blank   bool     // and what was not written reads as zeros
 	differs bool     // of an existing file: content, size or holes
 	begun   bool     // it was opened for writing
-	pending int      // blobs to be written in this batch
+	pending int      // blobs still to be written
 	last    bool     // no blobs come after this batch
 	done    bool
 	err     error
+	lost    error  // Salvage: why the first of the blobs did not come that it lacks
+	lacks   uint64 // bytes of those
 }
 
 func (f *file) path() string { return join(f.dir.path(), f.node.Name) }
@@ -52,7 +54,9 @@ type part struct {
 	start uint64 // content bytes before it
 	ids   []chunk.ID
 	sizes []uint32
-	need  []bool // nil: all; of an existing file: the blobs that differ
+	need  []bool // nil: all; of an existing file: the blobs that differ; of a part that was kept: those still to be fetched
+
+	fetched bool // nothing of it is still to be fetched
 }
 
 // fdCache keeps the files used last open for writing. Each file's own lock guards its descriptor; files in use are not

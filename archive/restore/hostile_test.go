@@ -76,7 +76,7 @@ func TestNamesAreCheckedAgain(t *testing.T) {
 			}
 		}
 	}
-	must(t, r.flush(t.Context()))
+	must(t, r.flush(t.Context(), true))
 	if rep := r.report(); rep.Failed != 20 || rep.Failures[0].Kind != Unsafe {
 		t.Errorf("%+v", rep)
 	}

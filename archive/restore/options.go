@@ -15,10 +15,15 @@ import (
 type Source interface {
 	// Load returns one blob.
 	Load(ctx context.Context, t chunk.Type, id chunk.ID) ([]byte, error)
+	// Ahead tells which trees will be loaded soon. It is a hint.
+	Ahead(ctx context.Context, ids []chunk.ID)
 	// Fetch hands each distinct blob to fn once, in the order of their places, concurrently; plain is valid during the
 	// call only. Lost blobs do not stop it: they make an *archive.FetchError at the end. Any other error is about more
 	// than single blobs and ends the restore.
 	Fetch(ctx context.Context, t chunk.Type, ids []chunk.ID, fn func(id chunk.ID, plain []byte) error) error
+	// FetchRipe is Fetch that leaves out what had better be read together with what will be asked for next, as it can tell from green:
+	// the blobs that were asked for last. It returns what it left out, also with an *archive.FetchError.
+	FetchRipe(ctx context.Context, t chunk.Type, ids []chunk.ID, green func(chunk.ID) bool, fn func(id chunk.ID, plain []byte) error) ([]chunk.ID, error)
 	// Sizes fills in plain lengths; it fails with an *archive.MissingError when one is not known.
 	Sizes(ctx context.Context, t chunk.Type, ids []chunk.ID, sizes []uint32) error
 }
@@ -52,6 +57,9 @@ type Options struct {
 	DryRun  bool // change nothing, only call Action
 	Sparse  bool // make holes of long runs of zeros, too
 	Verify  bool // read back what was written and compare hashes
+	// Salvage keeps what could be had of a file that lacks blobs, with zeros where they belong, as NAME.incomplete (mode 0600). The file
+	// is listed as a failure all the same. An existing file that lacks blobs is left as far as it was updated.
+	Salvage bool
 
 	NoOwner    bool
 	NoXattrs   bool
@@ -63,6 +71,7 @@ type Options struct {
 	Progress *Progress
 	Action   func(Action)                                // called for every entry; concurrently
 	Warn     func(kind WarnKind, path string, err error) // called for every warning; concurrently
+	Fail     func(Failure)                               // called for every failure; concurrently
 }
 
 const defaultMemory = 64 << 20

@@ -11,16 +11,18 @@ import (
 
 	"cairn/archive"
 	"cairn/chunk"
+	"cairn/remote/stripe"
 )
 
 // FailKind says why an entry is not as recorded.
 type FailKind uint8
 
 const (
-	Damaged  FailKind = iota + 1 // its content or its tree is lost or does not fit
-	Conflict                     // something else is there and InPlace was not given
-	Unsafe                       // its name or type may not be restored
-	Local                        // this machine refused
+	Damaged     FailKind = iota + 1 // its content or its tree is lost or does not fit
+	Conflict                        // something else is there and InPlace was not given
+	Unsafe                          // its name or type may not be restored
+	Local                           // this machine refused
+	Unreachable                     // its content or its tree needs members that are away
 )
 
 func (k FailKind) String() string {
@@ -33,6 +35,8 @@ func (k FailKind) String() string {
 		return "unsafe"
 	case Local:
 		return "local"
+	case Unreachable:
+		return "unreachable"
 	}
 	return "unknown"
 }
@@ -65,13 +69,13 @@ type Warning struct {
 	Examples []string // at most 5, "path: reason"
 }
 
-// Report says what a restore did. The three counts of failures add up to Failed.
+// Report says what a restore did. Damaged, Conflicts and Unreachable are parts of Failed.
 type Report struct {
 	Files, Dirs, Links, Others                     int // entries restored, found right included; Links are further names of files
 	Created, Updated, MetaOnly, Identical, Deleted int // what Action told
 	BytesWritten, BytesUnchanged                   uint64
 	Warnings                                       []Warning
-	Failed, Damaged, Conflicts                     int
+	Failed, Damaged, Conflicts, Unreachable        int
 	Failures                                       []Failure // the first 10,000
 }
 
@@ -86,6 +90,7 @@ type books struct {
 	r    Report
 	warn func(WarnKind, string, error)
 	act  func(Action)
+	bad  func(Failure)
 }
 
 func (b *books) count(do func(r *Report)) {
@@ -95,6 +100,9 @@ func (b *books) count(do func(r *Report)) {
 }
 
 func (b *books) fail(path string, kind FailKind, err error) {
+	if b.bad != nil {
+		b.bad(Failure{path, kind, err})
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.r.Failed++
@@ -103,6 +111,8 @@ func (b *books) fail(path string, kind FailKind, err error) {
 		b.r.Damaged++
 	case Conflict:
 		b.r.Conflicts++
+	case Unreachable:
+		b.r.Unreachable++
 	}
 	if len(b.r.Failures) < maxFailures {
 		b.r.Failures = append(b.r.Failures, Failure{path, kind, err})
@@ -172,23 +182,28 @@ func lost(err error) bool {
 	return errors.As(err, &list) || errors.As(err, &damage) || errors.As(err, &missing)
 }
 
-// reason picks what a list of lost blobs says about one.
-func reason(err error, id chunk.ID) error {
+// lossOf tells what is lost for good from what may come back with the members that are away.
+func lossOf(err error) FailKind {
+	if errors.Is(err, stripe.ErrTooFew) {
+		return Unreachable
+	}
+	return Damaged
+}
+
+// reasons tells what a list of lost blobs says about each.
+func reasons(err error) map[chunk.ID]error {
 	var list *archive.FetchError
 	if !errors.As(err, &list) {
-		return err
+		return nil
+	}
+	all := make(map[chunk.ID]error, len(list.Damaged)+len(list.Missing))
+	for _, m := range list.Missing {
+		all[m.ID] = m
 	}
 	for _, d := range list.Damaged {
-		if d.ID == id {
-			return d
-		}
+		all[d.ID] = d
 	}
-	for _, m := range list.Missing {
-		if m.ID == id {
-			return m
-		}
-	}
-	return err
+	return all
 }
 
 // hopeless says whether a local error would meet every further file, too.

@@ -57,7 +57,7 @@ func Run(ctx context.Context, src Source, root Root, o Options) (*Report, error)
 func newRun(src Source, o Options) *run {
 	o = o.applyDefaults()
 	r := &run{src: src, o: o, root: os.Geteuid() == 0, links: map[snapshot.LinkID]*linked{}}
-	r.warn, r.act = o.Warn, o.Action
+	r.warn, r.act, r.bad = o.Warn, o.Action, o.Fail
 	limit := openLimit()
 	r.dirs.max = min(max(limit/8, 8), 512)
 	r.fds.max = min(max(limit/8, 8), 256)
@@ -115,13 +115,16 @@ func (r *run) restore(ctx context.Context, root Root) error {
 			target.deletable = false
 		}
 		w := snapshot.Walker{Load: r.load, OnError: r.treeError}
+		if r.o.Includes == nil { // otherwise most of it may be passed over
+			w.Ahead = r.src.Ahead
+		}
 		err = w.Walk(ctx, n.Content, n.Depth, func(path string, n *snapshot.Node) error { return r.step(ctx, path, n) })
 	}
 	if err == nil {
 		r.leave(0)
 		r.meet(target, "")
 		r.batch.ends = append(r.batch.ends, target)
-		err = r.flush(ctx)
+		err = r.flush(ctx, true)
 	}
 	if err != nil {
 		r.abandon()

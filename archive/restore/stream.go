@@ -222,13 +222,13 @@ func (w *window) fetch(ctx context.Context, src Source) error {
 
 // blame names the first file of the window that needs a lost blob.
 func (w *window) blame(err error) error {
-	path := "a file that began before"
+	path, all := "a file that began before", reasons(err)
 	for _, s := range w.steps {
 		if s.node != nil {
 			path = s.path
 			continue
 		}
-		if why := reason(err, s.id); why != err {
+		if why := all[s.id]; why != nil {
 			return fmt.Errorf("%s: %w", path, why)
 		}
 	}

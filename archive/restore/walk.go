@@ -17,9 +17,11 @@ func (r *run) step(ctx context.Context, path string, n *snapshot.Node) error {
 		return err
 	}
 	r.leave(len(path) - len(n.Name) - 1)
-	if r.batch.full() {
-		if err := r.flush(ctx); err != nil {
-			return err
+	for _, all := range []bool{false, true} { // all of it when what is kept fills it, too
+		if r.batch.full() {
+			if err := r.flush(ctx, all); err != nil {
+				return err
+			}
 		}
 	}
 	if n.Type == snapshot.File {
@@ -54,7 +56,7 @@ func (r *run) treeError(path string, err error) error {
 	}
 	r.leave(length)
 	r.top().deletable = false
-	r.fail(r.full(path), Damaged, err)
+	r.fail(r.full(path), lossOf(err), err)
 	return nil
 }
 

@@ -82,7 +82,10 @@ func (r *run) complete(ctx context.Context, p *part) error {
 	if f.done || f.err != nil {
 		return nil
 	}
-	if r.o.Verify && len(p.ids) > 0 && f.begun {
+	if !p.fetched {
+		return nil
+	}
+	if r.o.Verify && len(p.ids) > 0 && f.begun && f.lost == nil {
 		if err := r.verify(ctx, p); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -90,7 +93,7 @@ func (r *run) complete(ctx context.Context, p *part) error {
 			return r.fileFailed(f, kindOf(err), err)
 		}
 	}
-	if f.last {
+	if f.last && f.pending == 0 {
 		return r.finishFile(f)
 	}
 	return nil
@@ -98,6 +101,10 @@ func (r *run) complete(ctx context.Context, p *part) error {
 
 // finishFile gives a file (locked) whose content is complete its metadata and its name.
 func (r *run) finishFile(f *file) error {
+	if f.lost != nil {
+		r.keepIncomplete(f)
+		return nil
+	}
 	if err := r.finish(f); err != nil {
 		return r.fileFailed(f, kindOf(err), err)
 	}

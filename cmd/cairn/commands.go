@@ -18,6 +18,7 @@ func commands(e *env) []*cli.Command {
 		tagCommand(e),
 		checkCommand(e),
 		repairCommand(e),
+		memberCommand(e),
 		keyCommand(e),
 		indexCommand(e),
 		completionCommand(e),

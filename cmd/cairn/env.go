@@ -31,6 +31,7 @@ type env struct {
 	up, down   *limit.Rate    // shared by all members; nil: no limits
 	tasks      sync.WaitGroup // what runs beside a command and ends with it
 	pollLimits time.Duration  // how often the archive file is looked at; 0: limitsEvery
+	salvage    bool           // go on with fewer members than are needed
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

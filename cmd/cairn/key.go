@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -300,25 +299,12 @@ func (e *env) runKeyExport(c *cli.Context) error {
 const maxRecoveryText = 64 << 10
 
 func (e *env) runKeyRecover(c *cli.Context) error {
-	r := e.stdin
 	if c.NArg() > 1 {
 		return usage("key recover: one FILE at most, got %d arguments", c.NArg())
 	}
-	if name := c.Args().First(); name != "" && name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		r = f
-	}
-	text, err := io.ReadAll(io.LimitReader(r, maxRecoveryText))
+	keys, err := e.recoveryKeys(c.Args().First())
 	if err != nil {
 		return err
-	}
-	keys, err := seal.KeysFromRecovery(string(text))
-	if err != nil {
-		return &exitError{exitWrongKey, err}
 	}
 	p, err := e.where(c)
 	if err != nil {

@@ -51,7 +51,8 @@ func (e *env) runLs(c *cli.Context) error {
 			return show(cleanSlash(path), n)
 		}
 		if c.Bool("recursive") {
-			return snapshot.Walk(ctx, a.LoadTree, n.Content, n.Depth, func(below string, n *snapshot.Node) error {
+			w := a.Walker()
+			return w.Walk(ctx, n.Content, n.Depth, func(below string, n *snapshot.Node) error {
 				return show(joinPath(path, below), n)
 			})
 		}
@@ -250,7 +251,8 @@ func (e *env) runFind(c *cli.Context) error {
 }
 
 func (e *env) findIn(ctx context.Context, a *archive.Archive, s *snapshot.Snapshot, m *pattern.List, long bool) (found int, err error) {
-	err = snapshot.Walk(ctx, a.LoadTree, s.Content, s.Depth, func(path string, n *snapshot.Node) error {
+	w := a.Walker()
+	err = w.Walk(ctx, s.Content, s.Depth, func(path string, n *snapshot.Node) error {
 		path = joinPath("", path)
 		if !m.Match(path, n.Type == snapshot.Dir) {
 			return nil

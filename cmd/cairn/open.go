@@ -53,8 +53,9 @@ func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
 			var broken *index.BrokenError
 			return errors.As(err, &broken) || errors.Is(err, index.ErrNoSpace)
 		},
-		Dir:    func(id seal.ArchiveID) string { return under(base, id) },
-		Notice: func(text string) { e.say("note: %s", text) },
+		Dir:     func(id seal.ArchiveID) string { return under(base, id) },
+		Notice:  func(text string) { e.say("note: %s", text) },
+		Salvage: e.salvage || c.Bool("salvage"),
 	}
 }
 
@@ -100,7 +101,12 @@ func (e *env) openIndex(base string, id seal.ArchiveID) (archive.Index, error) {
 }
 
 func (e *env) warnMissing(a *archive.Archive) {
-	missing := a.Missing()
+	var missing []string
+	for _, m := range a.Set().Members() {
+		if m.Store == nil {
+			missing = append(missing, fmt.Sprintf("%s (%v)", m.Label, m.Err))
+		}
+	}
 	if len(missing) == 0 {
 		return
 	}
@@ -109,9 +115,19 @@ func (e *env) warnMissing(a *archive.Archive) {
 	for _, m := range missing {
 		fmt.Fprintf(e.stderr, "  %s\n", m)
 	}
-	if left < a.Geometry().K {
-		e.warn("files cannot be read until %d more are back", a.Geometry().K-left)
+	switch {
+	case left < a.Geometry().K && a.Salvages():
+		e.warn("only what the others hold can be read, until %s back", more(a.Geometry().K-left))
+	case left < a.Geometry().K:
+		e.warn("files cannot be read until %s back", more(a.Geometry().K-left))
 	}
+}
+
+func more(n int) string {
+	if n == 1 {
+		return "one more is"
+	}
+	return fmt.Sprintf("%d more are", n)
 }
 
 // withArchive opens the archive, runs fn and closes it.

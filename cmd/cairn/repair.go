@@ -28,7 +28,7 @@ backups, restores and checks noted. That is what a member needs that was away. W
 and leaves cards alone. What lies on members that are away stays as it is and is told; that is no failure as long as
 everything can be read.
 
-With --index it makes the index anew instead, from all packs (as "cairn index rebuild").
+` + recoverDescription + `
 
 Exit code 4 if something is lost (with a key, the files are named), 5 if too few members are there.
 
@@ -38,35 +38,37 @@ Examples:
   cairn repair --shards                (on a machine without the key)
   cairn repair --subset 3/7            (a seventh each night)
   cairn repair --dry-run               (what would be written?)
-  cairn repair --index`,
-		Flags: []cli.Flag{
+` + recoverExamples,
+		ArgsUsage: "[--cards PLACE…]",
+		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "shards", Usage: "work without a key: shards and copies only"},
 			&cli.BoolFlag{Name: "missing", Aliases: []string{"quick"}, Usage: "do not read good shards: heal what the listings lack and what was noted as bad"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "write nothing, say what would be written"},
 			&cli.StringFlag{Name: "subset", Usage: "only part `N/M` of the packs (the M parts are all of them), or P% or SIZE, chosen at random"},
-			&cli.BoolFlag{Name: "index", Usage: "make the index anew from the packs"},
-		},
+		}, recoverFlags()...),
 		Action: func(c *cli.Context) error { return e.runRepair(c) },
 	})
 }
 
 func (e *env) runRepair(c *cli.Context) error {
+	o := repair.Options{Missing: c.Bool("missing"), DryRun: c.Bool("dry-run")}
+	if c.Bool("index") || c.Bool("snapshots") || c.Bool("cards") {
+		if c.Bool("shards") || o.Missing || c.IsSet("subset") {
+			return usage("repair: --index, --snapshots and --cards do not go with --shards, --missing or --subset")
+		}
+	}
+	if done, err := e.runRecover(c); done {
+		return err
+	}
 	if err := noArgs(c); err != nil {
 		return err
 	}
-	o := repair.Options{Missing: c.Bool("missing"), DryRun: c.Bool("dry-run")}
 	if text := c.String("subset"); text != "" {
 		s, err := check.ParseSubset(text, parseSize)
 		if err != nil {
 			return &exitError{exitUsage, fmt.Errorf("repair: %w", err)}
 		}
 		o.Choose = s.Has
-	}
-	if c.Bool("index") {
-		if c.Bool("shards") || o.Missing || o.DryRun || o.Choose != nil {
-			return usage("repair: --index makes the index anew and goes with no other flag")
-		}
-		return e.runIndexRebuild(c)
 	}
 	return e.repairPacks(c, o)
 }

@@ -13,6 +13,7 @@ import (
 	"cairn/archive"
 	"cairn/archive/backup"
 	"cairn/archive/restore"
+	"cairn/remote"
 	"cairn/snapshot"
 	"cairn/snapshot/pattern"
 )
@@ -41,6 +42,10 @@ Patterns have gitignore syntax and are compared with the paths in the snapshot: 
 
 Owners are set by number, unless --owner-names is given.
 
+With --salvage a restore goes on when fewer members are there than files need, or none of them has a part: it restores what
+the others hold, names every file that is not whole (exit code 4), and keeps what came of it, with zeros where
+something is lacking, as NAME.incomplete.
+
 Owners, devices and some attributes need root: what cannot be set is a warning at the end.
 
 Examples:
@@ -61,6 +66,7 @@ Examples:
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done and do nothing"},
 			&cli.BoolFlag{Name: "sparse", Usage: "make holes of long runs of zeros"},
 			&cli.BoolFlag{Name: "verify", Usage: "read back what was written"},
+			&cli.BoolFlag{Name: "salvage", Usage: "restore what can be had although too few members are there or parts are lost"},
 			&cli.BoolFlag{Name: "no-owner", Usage: "do not set owners"},
 			&cli.BoolFlag{Name: "no-xattrs", Usage: "do not set extended attributes and ACLs"},
 			&cli.BoolFlag{Name: "owner-names", Usage: "look owners up by name instead of number"},
@@ -81,6 +87,9 @@ func (e *env) runRestore(c *cli.Context) error {
 		return usage("restore: --delete needs --in-place")
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		if err := a.Enough(); err != nil && !a.Salvages() {
+			return err
+		}
 		s, path, err := e.selectSnapshot(c, a, c.Args().First())
 		if err != nil {
 			return err
@@ -119,6 +128,7 @@ func (e *env) restoreOptions(c *cli.Context, s *snapshot.Snapshot, path string) 
 		Target: c.String("to"), Path: path, Roots: s.Paths,
 		InPlace: c.Bool("in-place"), Delete: c.Bool("delete"), DryRun: c.Bool("dry-run"), Sparse: c.Bool("sparse"),
 		Verify: c.Bool("verify"), NoOwner: c.Bool("no-owner"), NoXattrs: c.Bool("no-xattrs"), OwnerNames: c.Bool("owner-names"),
+		Salvage:  c.Bool("salvage"),
 		Progress: &restore.Progress{},
 	}
 	for _, r := range s.Errors {
@@ -145,6 +155,9 @@ func (e *env) restoreOptions(c *cli.Context, s *snapshot.Snapshot, path string) 
 	}
 	if c.Bool("dry-run") || c.Bool("verbose") {
 		o.Action = func(act restore.Action) { e.printAction(act) }
+	}
+	if o.Salvage { // every file, not the first few
+		o.Fail = e.printFailure
 	}
 	return o, nil
 }
@@ -173,6 +186,14 @@ func (e *env) printAction(act restore.Action) {
 		return
 	}
 	e.print("%-9s %s", act.Kind, printable(act.Path))
+}
+
+func (e *env) printFailure(f restore.Failure) {
+	if e.json {
+		_ = e.printJSON(map[string]any{"type": "failure", "kind": f.Kind.String(), "path": f.Path, "message": f.Err.Error()})
+		return
+	}
+	fmt.Fprintf(e.stderr, "%s: %s: %v\n", f.Kind, printable(f.Path), f.Err)
 }
 
 func (e *env) restore(c *cli.Context, a *archive.Archive, s *snapshot.Snapshot, path string) error {
@@ -206,6 +227,9 @@ func (e *env) tellRestore(c *cli.Context, s *snapshot.Snapshot, r *restore.Repor
 		}
 	}
 	for i, f := range r.Failures {
+		if c.Bool("salvage") {
+			break // told already
+		}
 		if i == 20 && !e.json {
 			fmt.Fprintf(e.stderr, "  … and %d more (--json lists them)\n", r.Failed-i)
 			break
@@ -226,11 +250,16 @@ func (e *env) tellRestore(c *cli.Context, s *snapshot.Snapshot, r *restore.Repor
 			e.print("deleted %s", plural(uint64(r.Deleted), "entry", "entries"))
 		}
 	}
-	return restoreVerdict(r)
+	return restoreVerdict(r, c.Bool("salvage"))
 }
 
-// restoreVerdict turns what failed into the exit code: damage of the archive weighs more than what is in the way here.
-func restoreVerdict(r *restore.Report) error {
+// restoreVerdict turns what failed into the exit code: damage of the archive weighs more than members that are away, and those
+// more than what is in the way here. Who salvages has given those members up.
+func restoreVerdict(r *restore.Report, salvage bool) error {
+	if salvage && r.Damaged+r.Unreachable > 0 {
+		return &exitError{exitDamage, hint(fmt.Errorf("%s could not be restored whole", plural(uint64(r.Damaged+r.Unreachable), "entry", "entries")),
+			"everything else is restored, and what could be had of files is in NAME.incomplete; an older snapshot may have them")}
+	}
 	switch {
 	case r.Damaged > 0:
 		next := "everything else is restored; `cairn check --read-data` tells which snapshots are affected, an older one may have these files"
@@ -241,6 +270,8 @@ func restoreVerdict(r *restore.Report) error {
 			}
 		}
 		return &exitError{exitDamage, hint(fmt.Errorf("%s could not be restored because the archive is damaged", plural(uint64(r.Damaged), "entry", "entries")), next)}
+	case r.Unreachable > 0:
+		return unreachable(r)
 	case r.Failed > 0:
 		err := fmt.Errorf("%s could not be restored", plural(uint64(r.Failed), "entry", "entries"))
 		if r.Conflicts > 0 {
@@ -254,6 +285,17 @@ func restoreVerdict(r *restore.Report) error {
 		}
 	}
 	return nil
+}
+
+// unreachable names the members that would be needed for what could not be restored.
+func unreachable(r *restore.Report) error {
+	err := fmt.Errorf("%s could not be restored because members are away", plural(uint64(r.Unreachable), "entry", "entries"))
+	for _, f := range r.Failures {
+		if f.Kind == restore.Unreachable {
+			return &exitError{exitTooFew, hint(err, "everything else is restored; "+remote.Hint(f.Err))}
+		}
+	}
+	return &exitError{exitTooFew, hint(err, "everything else is restored; bring the missing members back and run it again with --in-place")}
 }
 
 func restoreJSON(c *cli.Context, s *snapshot.Snapshot, r *restore.Report, took time.Duration) map[string]any {

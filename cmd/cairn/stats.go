@@ -101,7 +101,8 @@ func (e *env) contentStats(ctx context.Context, a *archive.Archive, list []*snap
 	seen := map[chunk.ID]struct{}{}
 	var files, dirs, others, bytes, distinct uint64
 	for _, s := range list {
-		err := snapshot.Walk(ctx, a.LoadTree, s.Content, s.Depth, func(_ string, n *snapshot.Node) error {
+		w := a.Walker()
+		err := w.Walk(ctx, s.Content, s.Depth, func(_ string, n *snapshot.Node) error {
 			switch n.Type {
 			case snapshot.Dir:
 				dirs++

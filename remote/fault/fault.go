@@ -1,5 +1,5 @@
 // Package fault is a remote.Store for tests that does to another Store what networks, disks and crashes do: it fails, hangs,
-// corrupts, truncates and loses acknowledgements, at operations chosen by kind, name and number, and counts them all.
+// is slow, corrupts, truncates and loses acknowledgements, at operations chosen by kind, name and number, and counts them all.
 //
 // It is safe for concurrent use. With no Rule it is the Store inside.
 package fault
@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math/rand/v2"
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"cairn/remote"
 )
@@ -40,6 +42,7 @@ const (
 	Hang                   // it is not done and waits until its context is done
 	Flip                   // Get returns the range with one bit of its middle byte flipped
 	Truncate               // Get behaves as if the object had only the first half of its bytes
+	Slow                   // it is done, as late as the Rule says. What other rules say happens as well, after the wait
 )
 
 // ErrInjected is the error of a Rule that names none.
@@ -53,6 +56,11 @@ type Rule struct {
 	Hits int    // so many go wrong then; 0: all from then on
 	Do   Action
 	Err  error // nil: ErrInjected
+
+	// With any Do: how long it takes before it is done, or fails. The waits of all Slow rules that hit an operation add up.
+	Delay  time.Duration
+	Jitter time.Duration // and at random up to this much more
+	Rate   int64         // bytes a second that all operations of the Rule share, after Delay; 0: no limit. Bytes are those of Put and Get
 }
 
 func (r *Rule) matches(op Op, name string) bool {
@@ -84,16 +92,24 @@ type Store struct {
 	mu     sync.Mutex
 	rules  []*state
 	counts map[Op]int
+	bytes  map[Op]int64
 }
 
 type state struct {
 	Rule
-	seen int // matching operations so far
+	seen int       // matching operations so far
+	free time.Time // when what was sent so far has gone through
+}
+
+// hit is what happens to one operation.
+type hit struct {
+	*Rule          // nil: nothing but the waits
+	slow  []*state // whose waits it has
 }
 
 // New wraps a Store.
 func New(s remote.Store, rules ...Rule) *Store {
-	f := &Store{store: s, counts: make(map[Op]int)}
+	f := &Store{store: s, counts: make(map[Op]int), bytes: make(map[Op]int64)}
 	f.Set(rules...)
 	return f
 }
@@ -121,61 +137,123 @@ func (f *Store) Count(ops Op) int {
 	return n
 }
 
+// Bytes returns how many bytes the Gets and Puts among the given kinds have carried, but for those that failed before they carried any.
+func (f *Store) Bytes(ops Op) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var n int64
+	for op, bytes := range f.bytes {
+		if ops&op != 0 {
+			n += bytes
+		}
+	}
+	return n
+}
+
 // Unwrap returns the Store inside, for remote.As. What is found there is free of faults.
 func (f *Store) Unwrap() remote.Store { return f.store }
 
-// begin counts an operation and returns the first rule that hits it, or nil.
-func (f *Store) begin(op Op, name string) *Rule {
+// begin counts an operation and returns the first rule that hits it, with all that only slow it down, and waits as long as they say.
+func (f *Store) begin(ctx context.Context, op Op, name string) (hit, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.counts[op]++
-	var hit *Rule
+	var h hit
+	var wait time.Duration
 	for _, s := range f.rules {
 		if !s.matches(op, name) {
 			continue
 		}
 		s.seen++
-		if hit == nil && s.seen > s.Skip && (s.Hits == 0 || s.seen <= s.Skip+s.Hits) {
-			hit = &s.Rule
+		if s.seen <= s.Skip || s.Hits > 0 && s.seen > s.Skip+s.Hits || s.Do != Slow && h.Rule != nil {
+			continue
+		}
+		if s.Do != Slow {
+			h.Rule = &s.Rule
+		}
+		h.slow = append(h.slow, s)
+		wait += s.Delay
+		if s.Jitter > 0 {
+			wait += rand.N(s.Jitter)
 		}
 	}
-	return hit
+	f.mu.Unlock()
+	return h, sleep(ctx, wait)
+}
+
+// carry waits until so many bytes have gone through.
+func (f *Store) carry(ctx context.Context, op Op, h hit, n int) error {
+	f.mu.Lock()
+	f.bytes[op] += int64(n)
+	now := time.Now()
+	end := now
+	for _, s := range h.slow {
+		if s.Rate <= 0 {
+			continue
+		}
+		if s.free.Before(now) {
+			s.free = now
+		}
+		s.free = s.free.Add(time.Duration(float64(n) / float64(s.Rate) * float64(time.Second)))
+		if s.free.After(end) {
+			end = s.free
+		}
+	}
+	f.mu.Unlock()
+	return sleep(ctx, end.Sub(now))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // run does an operation whose only result is an error.
-func (f *Store) run(ctx context.Context, op Op, name string, do func() error) error {
-	r := f.begin(op, name)
-	if r == nil {
-		return do()
+func (f *Store) run(ctx context.Context, op Op, name string, bytes int, do func() error) error {
+	h, err := f.begin(ctx, op, name)
+	if err != nil {
+		return err
 	}
-	switch r.Do {
-	case Fail:
-		return r.err()
-	case Hang:
+	if h.Rule != nil && h.Do == Fail {
+		return h.err()
+	}
+	if h.Rule != nil && h.Do == Hang {
 		<-ctx.Done()
 		return ctx.Err()
-	case Lose:
-		if err := do(); err != nil {
-			return err
-		}
-		return r.err()
 	}
-	return do()
+	if err := f.carry(ctx, op, h, bytes); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if h.Rule != nil && h.Do == Lose {
+		return h.err()
+	}
+	return nil
 }
 
 // Put implements remote.Store.
 func (f *Store) Put(ctx context.Context, name string, data []byte) error {
-	return f.run(ctx, Put, name, func() error { return f.store.Put(ctx, name, data) })
+	return f.run(ctx, Put, name, len(data), func() error { return f.store.Put(ctx, name, data) })
 }
 
 // Delete implements remote.Store.
 func (f *Store) Delete(ctx context.Context, name string) error {
-	return f.run(ctx, Delete, name, func() error { return f.store.Delete(ctx, name) })
+	return f.run(ctx, Delete, name, 0, func() error { return f.store.Delete(ctx, name) })
 }
 
 // Stat implements remote.Store.
 func (f *Store) Stat(ctx context.Context, name string) (info remote.Info, err error) {
-	err = f.run(ctx, Stat, name, func() error {
+	err = f.run(ctx, Stat, name, 0, func() error {
 		info, err = f.store.Stat(ctx, name)
 		return err
 	})
@@ -187,24 +265,35 @@ func (f *Store) Stat(ctx context.Context, name string) (info remote.Info, err er
 
 // Get implements remote.Store.
 func (f *Store) Get(ctx context.Context, name string, off, n int64, dst []byte) ([]byte, error) {
-	r := f.begin(Get, name)
-	if r == nil {
-		return f.store.Get(ctx, name, off, n, dst)
+	h, err := f.begin(ctx, Get, name)
+	if err != nil {
+		return nil, err
 	}
-	switch r.Do {
+	do := Slow
+	if h.Rule != nil {
+		do = h.Do
+	}
+	get := f.store.Get
+	switch do {
+	case Fail, Lose:
+		return nil, h.err()
 	case Hang:
 		<-ctx.Done()
 		return nil, ctx.Err()
-	case Flip:
-		b, err := f.store.Get(ctx, name, off, n, dst)
-		if len(b) > 0 {
-			b[len(b)/2] ^= 1
-		}
-		return b, err
 	case Truncate:
-		return f.getHalf(ctx, name, off, n, dst)
+		get = f.getHalf
 	}
-	return nil, r.err()
+	b, err := get(ctx, name, off, n, dst)
+	if err != nil {
+		return nil, err
+	}
+	if do == Flip && len(b) > 0 {
+		b[len(b)/2] ^= 1
+	}
+	if err := f.carry(ctx, Get, h, len(b)); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // getHalf reads from the object as if its second half were cut off.
@@ -223,8 +312,12 @@ func (f *Store) getHalf(ctx context.Context, name string, off, n int64, dst []by
 // List implements remote.Store.
 func (f *Store) List(ctx context.Context, prefix string) iter.Seq2[remote.Info, error] {
 	return func(yield func(remote.Info, error) bool) {
-		r := f.begin(List, prefix)
+		h, err := f.begin(ctx, List, prefix)
+		r := h.Rule
 		switch {
+		case err != nil:
+			yield(remote.Info{}, err)
+			return
 		case r != nil && r.Do == Fail:
 			yield(remote.Info{}, r.err())
 			return

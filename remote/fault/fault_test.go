@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"cairn/remote"
@@ -133,4 +134,51 @@ func TestListBreaksOff(t *testing.T) {
 			t.Errorf("action %d: %d names, %d errors", do, names, errs)
 		}
 	}
+}
+
+// TestSlow: waits of Slow rules add up, other rules have their own, bytes share a rate, and a context ends all of them.
+func TestSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := mem.New()
+		s := New(m)
+		took := func(what string, min, max time.Duration, do func() error, want error) {
+			t.Helper()
+			begin := time.Now()
+			if err := do(); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+			if d := time.Since(begin); d < min || d > max {
+				t.Errorf("%s took %v, want %v to %v", what, d, min, max)
+			}
+		}
+		put := func() error { return s.Put(t.Context(), "a", make([]byte, 1000)) }
+		get := func() error { _, err := s.Get(t.Context(), "a", 0, 500, nil); return err }
+		took("no rule", 0, 0, put, nil)
+		s.Set(Rule{Do: Slow, Delay: time.Second, Skip: 1}, Rule{Op: Get, Do: Slow, Delay: 2 * time.Second, Jitter: time.Second})
+		took("skipped", 0, 0, put, nil)
+		took("one", time.Second, time.Second, put, nil)
+		took("two that add up", 3*time.Second, 4*time.Second, get, nil)
+		s.Set(Rule{Delay: time.Second}, Rule{Delay: time.Hour, Do: Lose}, Rule{Do: Slow, Delay: time.Second})
+		took("late failure", 2*time.Second, 2*time.Second, get, ErrInjected)
+		s.Set(Rule{Do: Slow, Delay: time.Second, Rate: 1000})
+		took("rate of a Get", 1500*time.Millisecond, 1500*time.Millisecond, get, nil)
+		took("two at once", 2500*time.Millisecond, 2500*time.Millisecond, func() error {
+			other := make(chan error)
+			go func() { other <- put() }()
+			return errors.Join(get(), <-other)
+		}, nil)
+		s.Set(Rule{Op: Get, Do: Flip, Delay: time.Second})
+		took("late and wrong", time.Second, time.Second, get, nil)
+		s.Set(Rule{Do: Slow, Delay: time.Hour})
+		took("context", time.Minute, time.Minute, func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := s.Get(ctx, "a", 0, 1, nil)
+			return err
+		}, context.DeadlineExceeded)
+		if got := s.Bytes(Get); got != 500*4 {
+			t.Errorf("%d bytes were read, want 2000", got)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"cairn/remote"
 )
@@ -64,33 +65,70 @@ func (s *Set) ListEach(ctx context.Context, prefix string, fn func(member int, i
 // batchSize is how many names cross the channel at once: enough that the channel costs nothing beside the listing.
 const batchSize = 256
 
+// batch is some objects of a member, or that it is done.
 type batch struct {
 	member int
 	infos  []remote.Info
+	done   bool
 }
 
-// listGroup lists some members at once; fn is called in the caller's goroutine.
+// listGroup lists some members at once; fn is called in the caller's goroutine. A member of which nothing comes for so long
+// after others are done as a write waits for stragglers is given up.
 func (s *Set) listGroup(ctx context.Context, prefix string, group []int, res Result, fn func(int, remote.Info) error) error {
-	sub, cancel := context.WithCancel(ctx)
+	sub, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait() // after cancel: also when fn never returns (runtime.Goexit), nobody is left behind
-	defer cancel()
-	ch := make(chan batch)
+	defer cancel(nil)
+	ch, begun := make(chan batch), time.Now()
 	for _, i := range group {
 		wg.Go(func() {
-			err := s.settle(sub, s.members[i], listOne(sub, s.members[i].store, prefix, i, ch))
+			err := s.listMember(sub, prefix, i, begun, ch)
 			res.Acked[i], res.Errs[i] = err == nil, err
+			select {
+			case ch <- batch{member: i, done: true}:
+			case <-sub.Done():
+			}
 		})
 	}
-	go func() { wg.Wait(); close(ch) }()
-	for b := range ch {
-		for _, info := range b.infos {
-			if err := fn(b.member, info); err != nil {
-				return err
+	grace, bounded := s.o.grace(0)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	for done := 0; done < len(group); {
+		select {
+		case b := <-ch:
+			for _, info := range b.infos {
+				if err := fn(b.member, info); err != nil {
+					return err
+				}
 			}
+			if b.done {
+				done++
+				grace, _ = s.o.grace(time.Since(begun))
+			}
+		case <-timer.C:
+			if bounded && done > 0 {
+				cancel(errGivenUp)
+				wg.Wait()
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+		timer.Reset(grace)
 	}
 	return ctx.Err()
+}
+
+// listMember lists one member and settles what that says about it.
+func (s *Set) listMember(ctx context.Context, prefix string, i int, begun time.Time, ch chan<- batch) error {
+	m := s.members[i]
+	sub, leave := m.enter(ctx, m.benched.Load())
+	defer leave()
+	err := listOne(sub, m.store, prefix, i, ch)
+	if err != nil && context.Cause(ctx) == errGivenUp {
+		return s.giveUp(m, begun, err)
+	}
+	return s.settle(sub, m, err)
 }
 
 // listOne sends the objects of one store in batches.
@@ -101,7 +139,7 @@ func listOne(ctx context.Context, store remote.Store, prefix string, i int, ch c
 			return nil
 		}
 		select {
-		case ch <- batch{i, infos}:
+		case ch <- batch{member: i, infos: infos}:
 			infos = nil
 			return nil
 		case <-ctx.Done():

@@ -1,114 +1,104 @@
 // Package stripe makes one archive out of n stores, its members. A Set does two things:
 //
 //	mirror   small objects (snapshots, marks, keys) are copied to every member: Set is a remote.Store
-//	stripe   an erasure-coded object is n shards, shard j on member (j + rotation) mod n: PutShards, GetShard, Read
+//	stripe   an erasure-coded object is n shards, shard j on member (j + rotation) mod n: PutShards, GetShard, Read, ReadMany
 //
 //	                 shard 0   shard 1   shard 2       coded region of each shard: bytes [Base, Base+Length)
 //	rotation 1  →    member 1  member 2  member 0      any range of it from any K shards gives that range of all
 //
-// Any n−K members may be gone: writes go to those that are reachable and say which were not, reads go
-// around them. A member whose store says that it is unreachable is benched: for a while it is asked only when
-// the others are not enough, so that not every request waits for it. Content is not verified here, except by the
-// function given to GetVerified; who finds a shard's bytes wrong calls Read again with that shard in avoid.
+// Any n−K members may be gone, hang or be slow:
 //
-// A Set is safe for concurrent use. Each goroutine it starts ends before the call that started it returns.
+//   - A member whose store says that it is unreachable is benched: it is asked only when the others are not enough, and
+//     one probe in the background (a Stat, after 5, 10, 20, 40, 60, 60 … seconds) finds out when it is back. Requests that are
+//     on their way to it when another one has it benched are not waited for: reads go round it at once, writes are
+//     given up when all other members have finished. No request begins there any more.
+//   - A member that hangs says nothing. A write or a listing that others have finished waits for it for
+//     max(10 s, 8 × the slowest other), then it is benched. A write never gives anybody up before enough members acknowledged.
+//   - A read that takes longer than max(250 ms, 3 × the member's 95th percentile for such sizes) is raced (hedged): the
+//     same bytes are calculated from K others, and the first result counts. Races may add 5 % to the number of requests, and two at
+//     the beginning, so that a machine that is short of CPU does not read everything twice; after 10 s a read is raced in any case. A
+//     member that was late three times in a row and lost is slow: reads go round it at once, but one now and then
+//     (after 1, 2, 4 … 30 s) that finds out whether it has recovered.
+//
+// So a healthy read is one request, and a degraded one K. Which K: the fastest by moving averages, and among equals those with
+// the fewest requests on their way. Content is not verified here, except by the function given to GetVerified; who
+// finds a shard's bytes wrong calls Read again with that shard in avoid.
+//
+// A Set is safe for concurrent use, and so are the Sets made of it by Select, which share what is known of the members. Each goroutine
+// it starts ends before the call that started it returns, except the probes, which end with Close. That rests on the
+// contract of remote.Store: a call ends when its context does. A store that breaks it (a directory on a network file
+// system that does not answer, where the kernel ends no call) holds up who asks it.
+// Memory: 4 KiB a member for latencies; for reads see ReadMany.
+//
 // A crash in the middle of a write leaves the object on some members only; a crash in the middle of a
 // delete, too. Names that are written once and content that proves itself make both harmless.
 package stripe
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"cairn/remote"
 )
 
-// DefaultBench is how long a member that could not be reached is left alone: long against a request (so that a backup
-// of thousands of packs waits a handful of times for a dead member), short against a backup.
-const DefaultBench = 30 * time.Second
-
-// Options of a Set. The zero value mirrors; to read around missing shards it needs Reconstruct.
-type Options struct {
-	// Reconstruct fills the columns named in want from any k columns that are not nil. All have equal length.
-	Reconstruct func(k, m int, cols [][]byte, want []int) error
-	Bench       time.Duration    // how long an unreachable member is left alone; 0: DefaultBench, < 0: never
-	Now         func() time.Time // nil: time.Now
-}
-
-func (o Options) applyDefaults() Options {
-	if o.Bench == 0 {
-		o.Bench = DefaultBench
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return o
-}
-
 // Set is the members of one archive in layout order. It implements remote.Store by mirroring.
 type Set struct {
 	members []*member
-	o       Options
-}
-
-type member struct {
-	label  string
-	store  remote.Store // nil: missing since the beginning
-	missed error        // why store is nil
-
-	benched atomic.Int64 // Unix nanoseconds until which it is left alone; 0: not at all
-	mu      sync.Mutex
-	behind  bool  // something written through this Set is not on it
-	last    error // the last error that made it benched or behind
+	*group
 }
 
 // New returns a Set of n members in layout order. A nil Store, or one made by Missing, is a member that could not be opened.
-// labels are for messages; where one is lacking, the member is called by its number.
+// labels are for messages; where one is lacking, the member is called by its number. Close it when it is no longer used.
 func New(members []remote.Store, labels []string, o Options) *Set {
-	s := &Set{o: o.applyDefaults()}
+	s := &Set{group: newGroup(o)}
 	for i, store := range members {
-		m := &member{label: fmt.Sprintf("member %d", i), store: store}
+		label := fmt.Sprintf("member %d", i)
 		if i < len(labels) && labels[i] != "" {
-			m.label = labels[i]
+			label = labels[i]
 		}
-		if gone, ok := store.(*missing); ok {
-			m.store, m.missed = nil, gone.err
-		} else if store == nil {
-			m.missed = errNotOpened
-		}
-		s.members = append(s.members, m)
+		s.members = append(s.members, newMember(label, store))
 	}
+	s.group.members = s.members
 	return s
 }
 
 // Select returns a Set of some of the members, in the given order, for an archive whose packs are laid out in several ways.
-// The members are shared: what one Set learns of a member, the other knows.
+// The members are shared: what one Set learns of a member, the other knows, and to close one is to close all.
 func (s *Set) Select(members []int) *Set {
-	view := &Set{o: s.o}
+	view := &Set{group: s.group}
 	for _, i := range members {
 		view.members = append(view.members, s.members[i])
 	}
 	return view
 }
 
-var errNotOpened = fmt.Errorf("not opened: %w", remote.ErrUnavailable)
+// Close ends the probes of benched members, for this Set and all that share its members, and waits until none runs. It may
+// be called again. Requests still work afterwards, but a benched member stays benched until it is needed.
+func (s *Set) Close() error { return s.close() }
 
 // Member is one member as it stands.
 type Member struct {
-	Label string
-	Store remote.Store // nil when it could not be opened
-	Err   error        // why it could not be opened or what was last wrong with it; nil when all is well
+	Label    string
+	Store    remote.Store  // nil when it could not be opened
+	Err      error         // why it could not be opened or what was last wrong with it; nil when all is well
+	Benched  bool          // it did not answer, and is asked only if the others are not enough until a probe finds it back
+	Slow     bool          // reads go round it
+	P50, P95 time.Duration // of requests that read at most 64 KiB; 0 as long as there was none
+	Requests int64         // answered or failed, as this Set and those that share the member saw them
+	Errors   int64         // of these, those that failed otherwise than by "does not exist"
 }
 
 // Members returns all members in layout order.
 func (s *Set) Members() []Member {
 	list := make([]Member, len(s.members))
 	for i, m := range s.members {
-		list[i] = Member{m.label, m.store, m.trouble()}
+		p50, p95 := m.meter.percentiles(0)
+		list[i] = Member{
+			Label: m.label, Store: m.store, Err: m.trouble(), Benched: m.benched.Load(), Slow: m.isSlow(),
+			P50: p50, P95: p95, Requests: m.meter.requests.Load(), Errors: m.meter.errors.Load(),
+		}
 	}
 	return list
 }
@@ -125,59 +115,69 @@ func (s *Set) Degraded() []string {
 	return labels
 }
 
-func (m *member) trouble() error {
-	if m.store == nil {
-		return m.missed
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.last
-}
-
-func (m *member) isBehind() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.store == nil || m.behind
-}
-
-func (m *member) setBehind(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.behind, m.last = true, err
-}
-
-// recovered forgets an error that was only about being out of reach.
-func (m *member) recovered() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.behind {
-		m.last = nil
-	}
-}
-
-// onBench says whether the member is to be asked only when the others are not enough. When its time is over, everybody asks
-// it again until the first answer; to let one caller alone try would bench it for ever if that one got its answer elsewhere.
-func (s *Set) onBench(m *member) bool {
-	until := m.benched.Load()
-	return until != 0 && s.o.Now().UnixNano() < until
-}
-
-// settle notes what the answer of a member says about the member, and adds its label to the error.
-func (s *Set) settle(ctx context.Context, m *member, err error) error {
-	switch {
-	case err == nil, errors.Is(err, remote.ErrNotExist):
-		if m.benched.Swap(0) != 0 {
-			m.recovered()
+// lineup returns the members to ask now, those to ask only if needed, and a result that says why the others are not asked.
+func (s *Set) lineup() (now, later []int, res Result) {
+	res = Result{make([]bool, len(s.members)), make([]error, len(s.members))}
+	for i, m := range s.members {
+		switch {
+		case m.store == nil:
+			res.Errs[i] = m.absent()
+		case m.benched.Load():
+			later = append(later, i)
+			res.Errs[i] = m.benchedError()
+		default:
+			now = append(now, i)
 		}
-	case ctx.Err() != nil: // says nothing about the member
-	case s.o.Bench > 0 && unreachable(err):
-		m.benched.Store(s.o.Now().Add(s.o.Bench).UnixNano())
-		m.mu.Lock()
-		m.last = err
-		m.mu.Unlock()
+	}
+	return now, later, res
+}
+
+// bySpeed orders members for a request of a size: the fastest first, among equals those with the least to do.
+func (s *Set) bySpeed(members []int, c class) {
+	type key struct{ level, load int }
+	keys := make(map[int]key, len(members)) // taken once: a sort must not see them change
+	for _, i := range members {
+		keys[i] = key{s.members[i].meter.level(c), int(s.members[i].meter.inFlight.Load())}
+	}
+	slices.SortStableFunc(members, func(a, b int) int {
+		if d := keys[a].level - keys[b].level; d != 0 {
+			return d
+		}
+		return keys[a].load - keys[b].load
+	})
+}
+
+// get is a Get of one member, timed and settled. With last, the member is asked even if it is benched; otherwise the
+// request ends when it is.
+func (s *Set) get(ctx context.Context, m *member, name string, off, n int64, dst []byte, last bool) ([]byte, error) {
+	b, err := timed(ctx, s, m, last, classOf(sizeOf(off, n)), func(ctx context.Context) ([]byte, error) { return m.store.Get(ctx, name, off, n, dst) })
+	if err == nil && off >= 0 {
+		err = m.exact(name, b, n)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", m.label, err)
+		return nil, err
 	}
-	return nil
+	return b, nil
+}
+
+// timed does one read of a member, times it, and settles what it says about the member.
+func timed[T any](ctx context.Context, s *Set, m *member, last bool, c class, ask func(context.Context) (T, error)) (T, error) {
+	sub, leave := m.enter(ctx, last)
+	defer leave()
+	if sub.Err() != nil { // benched since it was chosen
+		var zero T
+		return zero, m.ended(sub, sub.Err())
+	}
+	m.meter.inFlight.Add(1)
+	begin := time.Now()
+	v, err := ask(sub)
+	took := time.Since(begin)
+	m.meter.inFlight.Add(-1)
+	switch {
+	case err != nil && sub.Err() != nil:
+		m.meter.atLeast(max(c, 0), took)
+	case answered(err) && c != unknown:
+		s.clock(m, c, took)
+	}
+	return v, s.settle(sub, m, err)
 }

@@ -7,7 +7,8 @@ from collections import namedtuple
 
 from conventions import KIB, Damage, Refused, need, reading, warn
 
-Member = namedtuple("Member", "folder card number")   # card and number are None where the card is damaged
+# card is None where it is damaged; numbers are the member's places in the layouts, by epoch
+Member = namedtuple("Member", "folder card numbers")
 
 
 def parse_card(data):
@@ -15,15 +16,24 @@ def parse_card(data):
     card = json.loads(data.decode("utf-8"))
     if card["cairn"] != 1:
         raise Refused(f"archive format {card['cairn']!r} is not known to this reader")
-    if card["features"]:
+    if set(card["features"]) - {"layouts"}:
         raise Refused(f"the archive uses features that this reader does not know: {card['features']}")
-    layout = card["layout"]
-    if layout["placement"] != "rotate":
-        raise Refused(f"placement {layout['placement']!r} is not known to this reader")
-    k, m = layout["data"], layout["parity"]
-    need(k >= 1 and m >= 0 and k + m <= 32 and len(layout["members"]) == k + m, "impossible layout")
     need(re.fullmatch("[0-9a-f]{32}", card["archive"]), "impossible archive id")
-    return card, layout["members"].index(card["member"])
+    numbers = {}
+    for layout in layouts(card):
+        if layout["placement"] != "rotate":
+            raise Refused(f"placement {layout['placement']!r} is not known to this reader")
+        k, m = layout["data"], layout["parity"]
+        need(k >= 1 and m >= 0 and k + m <= 32 and len(layout["members"]) == k + m, "impossible layout")
+        if card["member"] in layout["members"]:
+            numbers[layout["epoch"]] = layout["members"].index(card["member"])
+    need(numbers, "the card of a member that is in no layout")
+    return card, numbers
+
+
+def layouts(card):
+    """The layout of new packs, and those of packs made before."""
+    return [card["layout"]] + card.get("former", [])
 
 
 def card_text(card):
@@ -32,6 +42,10 @@ def card_text(card):
     lines = ["cairn/v1/card", card["archive"], card["member"], layout["epoch"], layout["data"], layout["parity"],
              layout["placement"], ",".join(layout["members"]), chunker["min"], chunker["max"], chunker["bits"],
              ",".join(card["features"]), card["created"]]
+    if card.get("revision", 0) > 0:
+        lines.append(card["revision"])
+    for layout in card.get("former", []):
+        lines += [layout["epoch"], layout["data"], layout["parity"], layout["placement"], ",".join(layout["members"])]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -47,22 +61,23 @@ def open_members(folders):
         for place in filter(os.path.isdir, subs) if several else [folder]:
             try:
                 with reading(f"card of {place}"), open(os.path.join(place, "cairn.json"), "rb") as f:
-                    card, number = parse_card(f.read(64 * KIB + 1))
+                    card, numbers = parse_card(f.read(64 * KIB + 1))
             except (Damage, Refused, OSError) as e:
                 warn(f"{e}; its objects are used all the same")   # they prove themselves
-                card = number = None
+                card, numbers = None, {}
                 refusal = e if isinstance(e, Refused) else refusal
-            if number is not None and card["member"] in seen:
+            if card and card["member"] in seen:
                 raise Refused(f"{place} is the same member as one named before")
             seen.add(card and card["member"])
-            members.append(Member(place, card, number))
+            members.append(Member(place, card, numbers))
     archives = {m.card["archive"] for m in members if m.card}
     if len(archives) > 1:
         raise Refused("the members belong to different archives: "
                       + ", ".join(f"{m.folder} to {m.card['archive']}" for m in members if m.card))
     if not archives:
         raise refusal or Refused("no member with a readable card")
-    layout = next(m.card["layout"] for m in members if m.card)
+    newest = max((m.card for m in members if m.card), key=lambda card: card.get("revision", 0))
+    layout = newest["layout"]
     if len(members) < layout["data"]:
         warn(f"only {len(members)} of the archive's {len(layout['members'])} members are here, "
              f"{layout['data']} are needed to read everything")

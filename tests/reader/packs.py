@@ -9,13 +9,13 @@ from conventions import (DATA, INDEX, MIB, TREE, Damage, Refused, mac, need, pie
 from members import read_object
 from parity import crc32c, make_shard
 
-Header = namedtuple("Header", "kind k m archive session size signer directories hashes root_wrap shard raw")
+Header = namedtuple("Header", "kind k m epoch archive session size signer directories hashes root_wrap shard raw")
 
 
 def parse_header(raw, pack_id):
     """A shard's header. It is whole when its last 32 bytes fit, and belongs to the pack when the core does."""
     need(len(raw) == 4096 and raw[:8] == b"CAIRNPAK", "not a shard")
-    version, kind, k, m, shift = struct.unpack_from("<HBBBB", raw, 8)
+    version, kind, k, m, shift, epoch = struct.unpack_from("<HBBBBH", raw, 8)
     if version != 1:
         raise Refused(f"pack version {version} is not known to this reader")
     need(sha256(raw[:4064]) == raw[4064:], "damaged header")
@@ -28,7 +28,7 @@ def parse_header(raw, pack_id):
     need(all(28 <= d <= size for d in directories), "impossible directory length")
     w, x = struct.unpack_from("<HH", raw, 1248)
     need(w <= 1404 and x in (0, 60), "impossible length of a wrap")
-    return Header(kind, k, m, raw[16:32], raw[32:48], size, raw[64:96], directories,
+    return Header(kind, k, m, epoch, raw[16:32], raw[32:48], size, raw[64:96], directories,
                   pieces(raw[224:224 + 32 * n]), raw[2656:2656 + x], shard, raw)
 
 
@@ -57,9 +57,10 @@ class Pack:
             need((h.kind == INDEX) == (folder == "index"), "is of a kind that does not belong there")
             keys.verify(b"cairn/v1/pack" + pack_id, h.signer, h.raw[2888:2952], h.raw[2824:2888])
         for member, path, _ in damaged:   # its place still tells which shard it must be
-            if member.number is not None:
+            number = member.numbers.get(h.epoch)
+            if number is not None:
                 first, = struct.unpack_from(">I", pack_id)
-                self.files.setdefault((member.number - first) % (h.k + h.m), []).append(path)
+                self.files.setdefault((number - first) % (h.k + h.m), []).append(path)
 
     @staticmethod
     def _read_header(path, pack_id):
