@@ -41,7 +41,11 @@ type ImportReport struct {
 //
 // Memory: four shards at a time, and about 100 bytes for each shard.
 func Import(ctx context.Context, from, to []archive.Member, o ImportOptions) (*ImportReport, error) {
-	for _, m := range slices.Concat(from, to) {
+	needed := from
+	if !o.DryRun { // the new places need not be there yet
+		needed = slices.Concat(from, to)
+	}
+	for _, m := range needed {
 		if m.Err != nil || m.Store == nil {
 			return nil, fmt.Errorf("%s: %w", m.URL, m.Err)
 		}
@@ -208,9 +212,12 @@ func (i *importer) targets() error {
 	n := i.geometry.N()
 	if len(i.to) == 1 && n > 1 {
 		one := i.to[0]
-		i.to = nil
-		for j := range n {
-			i.to = append(i.to, archive.Member{URL: one.URL + "/" + archive.SubName(j), Store: remote.Sub(one.Store, archive.SubName(j))})
+		i.to = make([]archive.Member, n)
+		for j := range i.to {
+			i.to[j].URL = one.URL + "/" + archive.SubName(j)
+			if one.Store != nil {
+				i.to[j].Store = remote.Sub(one.Store, archive.SubName(j))
+			}
 		}
 	}
 	if len(i.to) != n {

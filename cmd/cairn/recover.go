@@ -287,7 +287,11 @@ func (e *env) restoreParts(ctx context.Context, a *archive.Archive, parts []reco
 				fmt.Fprintf(e.stderr, "  … and %d more\n", r.Failed-n)
 				break
 			}
-			fmt.Fprintf(e.stderr, "%s: %s: %v\n", f.Kind, printable(filepath.Join(dir, f.Path)), f.Err)
+			if path := printable(filepath.Join(dir, f.Path)); f.Kind == restore.Damaged || f.Kind == restore.Unreachable {
+				fmt.Fprintf(e.stderr, "not whole: %s\n", path)
+			} else {
+				fmt.Fprintf(e.stderr, "%s: %s: %v\n", f.Kind, path, f.Err)
+			}
 		}
 		e.say("restored %s to %s", plural(uint64(r.Files+r.Links), "file", "files"), dir)
 	}
