@@ -121,7 +121,8 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := assemble(found)
+	var a *Archive
+	a, err = assemble(found, func(name string, shard int, _ error) { a.suspectNamed(name, shard) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -166,7 +167,7 @@ func (a *Archive) trust(keys *seal.Keys) error {
 				f.bad = nil
 			}
 		}
-		b, err := assemble(a.found)
+		b, err := assemble(a.found, func(name string, shard int, _ error) { a.suspectNamed(name, shard) })
 		if err != nil {
 			return err
 		}
