@@ -48,7 +48,7 @@ func (a *Archive) used(id string) *foundMember {
 }
 
 // assemble puts the archive together: which layouts there are, and which store is which member of them.
-func assemble(found []foundMember, notice func(string)) (*Archive, error) {
+func assemble(found []foundMember, o stripe.Options) (*Archive, error) {
 	ref, err := agreed(found)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,8 @@ func assemble(found []foundMember, notice func(string)) (*Archive, error) {
 	nameMissing(labels, stores, unplaced)
 	// One Set of all members, and a choice of it for each layout: what is learned of a member through one layout, that it does
 	// not answer, is known to all.
-	a.all = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct, Event: func(e stripe.Event) { notice(e.String()) }})
+	o.Reconstruct = reconstruct
+	a.all = stripe.New(stores, labels, o)
 	a.placements = place(ref.layouts(), a.ids, a.all)
 	for _, l := range ref.layouts() {
 		var m memberMask
