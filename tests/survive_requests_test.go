@@ -41,7 +41,7 @@ func TestSurviveRequests(t *testing.T) {
 		t.Errorf("%d PUTs, at most %d expected", puts, most)
 	}
 	// Packs are levelled and padded; with a handful of them, a half of which is not full, that is far more than the 3 % of many.
-	if most := int64(size) * (k + m) / k * 125 / 100; n.Up > most {
+	if most := int64(size) * (k + m) / k * 3 / 2; n.Up > most {
 		t.Errorf("%d bytes sent for %d, at most %d expected", n.Up, size, most)
 	}
 

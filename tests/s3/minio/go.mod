@@ -1,3 +1,4 @@
+// A second S3 server, for the long tests only (make soak): it takes minutes to build.
 module cairn/tests/s3/minio
 
 go 1.26.0
