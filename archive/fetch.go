@@ -91,7 +91,7 @@ func (a *Archive) Sizes(ctx context.Context, t chunk.Type, ids []chunk.ID, sizes
 		}
 		for i, l := range locs {
 			if absent(l) {
-				return &MissingError{t, part[i]}
+				return a.missing(t, part[i])
 			}
 			sizes[from+i] = l.Plain
 		}
@@ -199,7 +199,7 @@ func (f *fetch) locate(ctx context.Context, ids []chunk.ID) ([]wanted, error) {
 // readable notes a blob as lost that cannot be read by its location.
 func (f *fetch) readable(id chunk.ID, l *pack.Location) bool {
 	if absent(*l) {
-		f.lost.Missing = append(f.lost.Missing, &MissingError{f.t, id})
+		f.lost.Missing = append(f.lost.Missing, f.a.missing(f.t, id))
 		return false
 	}
 	if err := f.a.plausible(f.t, l); err != nil {

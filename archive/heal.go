@@ -86,6 +86,13 @@ func (a *Archive) suspectHome(w *wanted) {
 	}
 }
 
+// suspectNamed notes a shard that is not there or cut off, as a read found.
+func (a *Archive) suspectNamed(name string, shard int) {
+	if id, kind, ok := pack.ParseName(name); ok {
+		a.Suspect(id, kind, shard)
+	}
+}
+
 // columnData reads data column c of a pack. With a *PackDamage, and with Salvage when too few members are there, it may return a
 // column all the same, of which only parts are right: as much as its good blocks give.
 func (a *Archive) columnData(ctx context.Context, at Placement, id pack.ID, kind chunk.Type, c int) ([]byte, error) {

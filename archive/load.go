@@ -42,7 +42,7 @@ func (a *Archive) Load(ctx context.Context, t chunk.Type, id chunk.ID) ([]byte, 
 // loadAt reads a blob from one place.
 func (a *Archive) loadAt(ctx context.Context, t chunk.Type, id chunk.ID, l pack.Location) ([]byte, *BlobDamage, error) {
 	if absent(l) {
-		return nil, nil, &MissingError{t, id}
+		return nil, nil, a.missing(t, id)
 	}
 	if err := a.plausible(t, &l); err != nil {
 		return nil, &BlobDamage{t, id, l.Pack, err}, nil

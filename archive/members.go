@@ -48,7 +48,7 @@ func (a *Archive) used(id string) *foundMember {
 }
 
 // assemble puts the archive together: which layouts there are, and which store is which member of them.
-func assemble(found []foundMember, notice func(string)) (*Archive, error) {
+func assemble(found []foundMember, o stripe.Options) (*Archive, error) {
 	ref, err := agreed(found)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,8 @@ func assemble(found []foundMember, notice func(string)) (*Archive, error) {
 	nameMissing(labels, stores, unplaced)
 	// One Set of all members, and a choice of it for each layout: what is learned of a member through one layout, that it does
 	// not answer, is known to all.
-	a.all = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct, Event: func(e stripe.Event) { notice(e.String()) }})
+	o.Reconstruct = reconstruct
+	a.all = stripe.New(stores, labels, o)
 	a.placements = place(ref.layouts(), a.ids, a.all)
 	for _, l := range ref.layouts() {
 		var m memberMask
@@ -221,8 +222,8 @@ func nameMissing(labels []string, stores []remote.Store, unplaced []foundMember)
 	}
 }
 
-// enough fails when fewer members are there than a pack needs.
-func (a *Archive) enough() error {
+// Enough fails, with a *stripe.TooFewError, when fewer members are there than a pack needs.
+func (a *Archive) Enough() error {
 	few := &stripe.TooFewError{Need: a.geom.K}
 	for _, m := range a.set.Members() {
 		if m.Store != nil {
@@ -246,7 +247,7 @@ func (f *foundMember) reason() string {
 	case errors.Is(f.Err, remote.ErrNotExist):
 		return "no card there"
 	}
-	text := f.Err.Error()
+	text := strings.TrimSuffix(f.Err.Error(), ": "+remote.ErrUnavailable.Error())
 	if _, cause, ok := strings.Cut(text, cardName+": "); ok { // the address is told beside it
 		text = cause
 	}
@@ -264,7 +265,7 @@ func noArchive(found []foundMember) error {
 	for _, f := range found {
 		names = append(names, f.URL)
 		if f.bad == nil && errors.Is(f.Err, remote.ErrUnavailable) {
-			few.Missing, few.Causes = append(few.Missing, f.URL), append(few.Causes, fmt.Errorf("%s: %w", f.URL, f.Err))
+			few.Missing, few.Causes = append(few.Missing, f.URL), append(few.Causes, remote.WithHint(fmt.Errorf("%s: %s", f.URL, f.reason()), remote.Hint(f.Err)))
 		}
 		switch {
 		case f.bad != nil:

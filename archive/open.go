@@ -121,7 +121,8 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := assemble(found, o.Notice)
+	var a *Archive
+	a, err = assemble(found, stripeOptions(o, &a))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -135,6 +136,14 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	a.openRepairs()
 	a.tellMembers()
 	return a, nil
+}
+
+// stripeOptions lets the members tell what happens to them. The archive that they tell is there before any request is made.
+func stripeOptions(o Options, a **Archive) stripe.Options {
+	return stripe.Options{
+		Event: func(e stripe.Event) { o.Notice(e.String()) },
+		Bad:   func(name string, shard int, _ error) { (*a).suspectNamed(name, shard) },
+	}
 }
 
 // trust checks what the cards say with the keys, and takes the keys over. Members whose card has a wrong MAC are left out,
@@ -166,7 +175,7 @@ func (a *Archive) trust(keys *seal.Keys) error {
 				f.bad = nil
 			}
 		}
-		b, err := assemble(a.found, a.opts.Notice)
+		b, err := assemble(a.found, stripeOptions(a.opts, &a))
 		if err != nil {
 			return err
 		}

@@ -11,13 +11,14 @@ import (
 )
 
 // How a Fetch is cut into requests. Reading a blob more than it needs costs bytes, one request more costs a round trip: gaps between
-// blobs are read along, the smallest first, as long as all of them are at most a twentieth of what is wanted. A column that is wanted
-// in very many places is read with at most maxSpans requests all the same: so many pass in one round trip of 50 ms, in which
-// a connection of 1 GBit/s carries 6 MB, most of a column.
+// blobs are read along, the smallest first, as long as all of them are at most a twentieth of what is wanted. Where a column is wanted
+// in more than maxSpans places, as after years of small changes, gaps of up to denseGap are read along beyond that: 64 KiB are
+// about what a request costs on any line, and so many requests are as many as are under way at once.
 const (
 	gapShare = 20
 	maxGap   = 1 << 20
 	maxSpans = 32
+	denseGap = 64 << 10
 )
 
 // wanted is a blob and its place.
@@ -129,7 +130,7 @@ func packSpans(want []wanted, gap, longest int64) []span {
 	return out
 }
 
-// gapFor returns how long gaps have to be read along so that a column takes no more than maxSpans requests.
+// gapFor returns how long gaps have to be read along so that a column takes no more than maxSpans requests, or denseGap.
 func gapFor(column []wanted) int64 {
 	if len(column) <= maxSpans {
 		return 0
@@ -139,7 +140,7 @@ func gapFor(column []wanted) int64 {
 		gaps[i] = gapBefore(column, i)
 	}
 	slices.Sort(gaps)
-	return gaps[len(gaps)-maxSpans]
+	return min(denseGap, gaps[len(gaps)-maxSpans])
 }
 
 func appendSpans(out []span, column []wanted, gap, longest int64) []span {

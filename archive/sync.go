@@ -20,8 +20,8 @@ const staleAfter = 2 * time.Second
 // syncState is what is known of the archive's segments beside the index; indexMu guards it.
 type syncState struct {
 	at    time.Time
-	stale bool                 // a snapshot was read since: its segments may be newer
-	bad   map[pack.ID]struct{} // segments that could not be read and were told of
+	stale bool              // a snapshot was read since: its segments may be newer
+	bad   map[pack.ID]error // why segments could not be read, of which was told
 }
 
 // Index opens the local index on first use and brings it up to date with the archive.
@@ -189,12 +189,24 @@ func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error
 	}
 	if _, told := a.synced.bad[id]; !told {
 		if a.synced.bad == nil {
-			a.synced.bad = map[pack.ID]struct{}{}
+			a.synced.bad = map[pack.ID]error{}
 		}
-		a.synced.bad[id] = struct{}{}
+		a.synced.bad[id] = err
 		a.opts.Notice(fmt.Sprintf("index segment %s: %v (`cairn index rebuild` reads the same from the packs)", id.Short(), err))
 	}
 	return nil
+}
+
+// missing is the error of a blob that the index does not have.
+func (a *Archive) missing(t chunk.Type, id chunk.ID) *MissingError {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	for _, err := range a.synced.bad {
+		if tooFew(err) {
+			return &MissingError{t, id, err}
+		}
+	}
+	return &MissingError{t, id, nil}
 }
 
 // blind says whether the index may lack what the archive's segments name: one could not be read.

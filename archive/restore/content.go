@@ -177,7 +177,7 @@ func (r *run) sizes(ctx context.Context, parts []*part) error {
 				if !lost(err) {
 					return err
 				}
-				r.failFile(p.f, Damaged, err)
+				r.failFile(p.f, lossOf(err), err)
 				continue
 			}
 		}

@@ -43,6 +43,9 @@ func (e *env) runDump(c *cli.Context) error {
 		return usage("dump: --format is tar or zip, not %q", format)
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		if err := a.Enough(); err != nil && !a.Salvages() {
+			return err
+		}
 		s, in, err := e.selectSnapshot(c, a, c.Args().First())
 		if err != nil {
 			return err

@@ -87,6 +87,9 @@ func (e *env) runRestore(c *cli.Context) error {
 		return usage("restore: --delete needs --in-place")
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		if err := a.Enough(); err != nil && !a.Salvages() {
+			return err
+		}
 		s, path, err := e.selectSnapshot(c, a, c.Args().First())
 		if err != nil {
 			return err

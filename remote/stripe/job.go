@@ -158,6 +158,19 @@ func (j *job) end(late []*fetch) {
 	for _, b := range j.pooled {
 		j.s.memory.Put(b)
 	}
+	j.tellBad()
+}
+
+// tellBad tells of shards that were no use, unless the whole object was none.
+func (j *job) tellBad() {
+	if j.s.o.Bad == nil || !slices.Contains(j.errs, nil) {
+		return
+	}
+	for shard := range j.shards {
+		if err := j.shards[shard].err; err != nil && gone(err) && !errors.Is(err, errAvoided) {
+			j.s.o.Bad(j.o.Name, shard, err)
+		}
+	}
 }
 
 // start begins what is planned.

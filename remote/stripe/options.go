@@ -45,6 +45,10 @@ type Options struct {
 	HedgeShare  float64       // requests that races may add to each read; 0: DefaultHedgeShare
 	HedgeBurst  int           // races that need not be earned; 0: DefaultHedgeBurst
 
+	// Bad, if set, is told of a shard that was read around although its member answered: it is not there, or cut off, or its medium
+	// fails. It may be called several times for one, and concurrently, and must not use the Set.
+	Bad func(name string, shard int, err error)
+
 	// Event, if set, is told when a member is benched and when it is back: one call at a time, in this order. It must not use the Set,
 	// except Members and Degraded.
 	Event func(Event)
