@@ -28,6 +28,7 @@ Examples:
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Value: "tar", Usage: "`FORMAT` for directories: tar or zip"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead, which must not exist"},
+			salvageFlag(),
 		}, selectFlags()...),
 		Action: func(c *cli.Context) error { return e.runDump(c) },
 	})
