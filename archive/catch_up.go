@@ -53,6 +53,7 @@ const maxCatchUp = 256
 func (a *Archive) CatchUp(ctx context.Context, series []*snapshot.Snapshot) *CatchUpReport {
 	c := &catchUp{a: a, report: &CatchUpReport{}, mirror: mirror{a: a, members: a.set.Members(), failed: map[int]bool{}},
 		lacking: map[string]bool{}, alive: map[string]bool{}, seen: map[pack.ID]bool{}}
+	c.mirror.answers = c.answers
 	c.copies(ctx, keyPrefix)
 	c.copies(ctx, snapshotPrefix)
 	c.written(ctx)
@@ -234,7 +235,7 @@ func (c *catchUp) degradedPack(ctx context.Context, id pack.ID) bool {
 			c.fail(err)
 			return false
 		}
-		lack := c.a.absentShards(ctx, p, id, kind)
+		lack := c.absentShards(ctx, p, id, kind)
 		if len(lack) == p.Geometry.N() {
 			gone++
 			continue
@@ -248,12 +249,16 @@ func (c *catchUp) degradedPack(ctx context.Context, id pack.ID) bool {
 }
 
 // absentShards asks for each shard. One whose member does not answer is absent.
-func (a *Archive) absentShards(ctx context.Context, p Placement, id pack.ID, kind chunk.Type) []int {
-	errs := make([]error, p.Geometry.N())
+func (c *catchUp) absentShards(ctx context.Context, p Placement, id pack.ID, kind chunk.Type) []int {
+	members, errs := p.Set.Members(), make([]error, p.Geometry.N())
+	for j := range errs {
+		if !c.answers(ctx, members[pack.Member(id, j, len(errs))]) {
+			errs[j] = errNotOpened
+		}
+	}
 	eachShard(len(errs), func(j int) {
-		m := p.Set.Members()[pack.Member(id, j, len(errs))]
-		if errs[j] = errNotOpened; m.Store != nil {
-			_, errs[j] = m.Store.Stat(ctx, id.Name(kind))
+		if errs[j] == nil {
+			_, errs[j] = members[pack.Member(id, j, len(errs))].Store.Stat(ctx, id.Name(kind))
 		}
 	})
 	var lack []int
@@ -339,8 +344,12 @@ func (c *catchUp) note(r *PackRepair) {
 	}
 }
 
-// answerWithin bounds the wait for a member that is asked whether it is back.
-const answerWithin = 5 * time.Second
+// answerWithin bounds the wait for a member that is asked whether it is there, and benchedWithin for one that the backup went on
+// without: one that was away for a moment is back, and one that hangs was waited for once already.
+const (
+	answerWithin  = 5 * time.Second
+	benchedWithin = time.Second
+)
 
 // answers says whether a member is there: it is asked for its card, once.
 func (c *catchUp) answers(ctx context.Context, m stripe.Member) bool {
@@ -349,7 +358,11 @@ func (c *catchUp) answers(ctx context.Context, m stripe.Member) bool {
 	}
 	ok, known := c.alive[m.Label]
 	if !known {
-		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		within := answerWithin
+		if m.Benched {
+			within = benchedWithin
+		}
+		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		_, err := m.Store.Stat(ctx, cardName)
 		ok = err == nil || errors.Is(err, remote.ErrNotExist)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
@@ -72,6 +73,7 @@ type mirror struct {
 	a       *Archive
 	members []stripe.Member
 	failed  map[int]bool
+	answers func(context.Context, stripe.Member) bool // nil: all are asked until their stores give up
 	report  MirrorReport
 }
 
@@ -91,10 +93,14 @@ func (r *mirror) object(ctx context.Context, name string, on, have memberMask, c
 	}
 	var lack []int
 	for i, m := range r.members {
-		if m.Store == nil || r.failed[i] {
+		if m.Store == nil || r.failed[i] || have.has(i) && !check {
 			continue
 		}
-		if !have.has(i) || check && badCopy(ctx, m.Store, name, verify) {
+		if r.answers != nil && !r.answers(ctx, m) {
+			r.failed[i] = true // that it does not answer was told
+			continue
+		}
+		if !have.has(i) || badCopy(ctx, m.Store, name, verify) {
 			lack = append(lack, i)
 		}
 	}
@@ -126,7 +132,16 @@ func badCopy(ctx context.Context, s remote.Store, name string, verify func([]byt
 	return err == nil && verify(data) != nil || errors.As(err, &large)
 }
 
+// Bounds of one copy.
+const (
+	copyWithin = 10 * time.Second
+	copyRate   = 4 << 10 // bytes per second
+)
+
 func (r *mirror) copyTo(ctx context.Context, m stripe.Member, name string, data []byte) error {
+	// These are small: who has taken none after so long hangs. On the slowest line a snapshot may take a while.
+	ctx, cancel := context.WithTimeout(ctx, copyWithin+time.Duration(len(data)/copyRate)*time.Second)
+	defer cancel()
 	if err := m.Store.Put(ctx, name, data); err != nil {
 		return err
 	}
@@ -143,6 +158,9 @@ func (r *mirror) undoRemoved(ctx context.Context, name string, on memberMask, la
 	for i, m := range r.a.all.Members() {
 		if !on.has(i) || m.Store == nil {
 			continue
+		}
+		if m.Benched {
+			return // it may have it
 		}
 		if _, err := m.Store.Stat(ctx, name); !errors.Is(err, remote.ErrNotExist) {
 			return

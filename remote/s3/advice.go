@@ -23,7 +23,7 @@ func (s *Store) advice(r *request, e *Error, region string) string {
 			return fmt.Sprintf("the bucket is in region %s, not %s: write ?region=%s into the address", region, s.o.Region, region)
 		}
 		return fmt.Sprintf("the bucket is not where %s with region %s is asked: correct the host, or write ?region=… into the address", s.o.Host, s.o.Region)
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound": // versitygw's name for it, with status 404
 		return "the server does not know this access key: look at AWS_ACCESS_KEY_ID or the profile; has it keys of another provider?"
 	case "SignatureDoesNotMatch":
 		return "the secret key does not belong to the access key, or a proxy changes requests on the way"

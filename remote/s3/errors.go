@@ -142,7 +142,7 @@ func meaning(op string, e *Error) verdict {
 			return verdict{nil, true} // keys that may not delete, or an object lock: all else works
 		}
 		return whole
-	case minio.NoSuchBucket, minio.InvalidBucketName, "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired",
+	case minio.NoSuchBucket, minio.InvalidBucketName, "InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired",
 		"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "InvalidTokenId", "AuthorizationHeaderMalformed",
 		"PermanentRedirect", "TemporaryRedirect", "Redirect", "InvalidRegion", "IllegalLocationConstraintException", "AccountProblem", "NotSignedUp",
 		"InvalidSecurity", "AuthFailure", "UnauthorizedAccess":

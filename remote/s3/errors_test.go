@@ -45,6 +45,7 @@ func TestAnswers(t *testing.T) {
 		{403, "AccessDenied", list, remote.ErrUnavailable, true, "s3:ListBucket on arn:aws:s3:::bucket", "", ""},
 		{403, "AccessDenied", del, nil, true, "s3:DeleteObject", "", ""},
 		{403, "InvalidAccessKeyId", get, remote.ErrUnavailable, true, "AWS_ACCESS_KEY_ID", "", ""},
+		{404, "XAdminUserNotFound", get, remote.ErrUnavailable, true, "AWS_ACCESS_KEY_ID", "", ""},
 		{403, "SignatureDoesNotMatch", stat, remote.ErrUnavailable, true, "secret key", "", ""},
 		{403, "RequestTimeTooSkewed", put, remote.ErrUnavailable, true, "this clock is 2h0m", "Date", time.Now().Add(2*time.Hour + time.Second).UTC().Format(http.TimeFormat)},
 		{403, "RequestTimeTooSkewed", stat, remote.ErrUnavailable, true, "ahead of the server's", "Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)},

@@ -152,6 +152,14 @@ type broken struct{ err error }
 
 func (e broken) Error() string { return e.err.Error() }
 
+// hideEOF makes an answer that broke off an error that is tried again.
+func hideEOF(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return broken{err}
+	}
+	return err
+}
+
 // open asks for a range and stands at its first wanted byte.
 func (g *get) open(ask string) error {
 	header, err := g.request(ask, "")
@@ -218,7 +226,7 @@ func (g *get) request(ask, etag string) (http.Header, error) {
 	g.r.limit = -1
 	body, _, header, err := minio.Core{Client: g.s.client}.GetObject(g.r.ctx, g.s.o.Bucket, g.s.prefix+g.name, opts)
 	if err != nil {
-		return nil, err
+		return nil, hideEOF(err)
 	}
 	g.body = body
 	if etag == "" {

@@ -184,7 +184,7 @@ func (s *Store) listPage(ctx context.Context, prefix, after string, n int) (page
 		keys := 0
 		for o := range s.client.ListObjectsIter(r.ctx, s.o.Bucket, opts) {
 			if o.Err != nil {
-				return o.Err
+				return hideEOF(o.Err)
 			}
 			p.last = max(p.last, o.Key)
 			s.add(&p, o)
@@ -207,7 +207,7 @@ func (s *Store) listFolders(ctx context.Context, prefix string) (page, error) {
 		known := make(map[string]bool)
 		for o := range s.client.ListObjectsIter(r.ctx, s.o.Bucket, opts) {
 			if o.Err != nil {
-				return o.Err
+				return hideEOF(o.Err)
 			}
 			if !strings.HasSuffix(o.Key, "/") {
 				s.add(&p, o)

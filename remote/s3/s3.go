@@ -26,7 +26,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"strings"
 	"sync"
@@ -54,15 +53,6 @@ type Store struct {
 	mu     sync.Mutex
 	putNew ability
 }
-
-// ability is what is known about something that not every server can.
-type ability int
-
-const (
-	unknown ability = iota
-	able
-	unable
-)
 
 // Open returns a Store. It makes no request: whether the bucket is there shows with the first.
 func Open(o Options) (*Store, error) {
@@ -175,64 +165,6 @@ func (s *Store) class(name string) string {
 		return s.o.StorageClass
 	}
 	return ""
-}
-
-// PutNew stores an object if there is none, by a condition (If-None-Match) that not every server knows. Some take no notice of it, so the
-// first call tries it out with an object of its own.
-func (s *Store) PutNew(ctx context.Context, name string, data []byte) error {
-	if err := check(ctx, name); err != nil {
-		return err
-	}
-	can, err := s.canPutNew(ctx)
-	if err != nil {
-		return err
-	}
-	if !can {
-		return remote.Permanent(fmt.Errorf("create %s in %s: the server cannot: %w", name, s.place, errors.ErrUnsupported))
-	}
-	return s.putNewOnce(ctx, name, data)
-}
-
-// putNewOnce tries again while the server says that somebody else is at it.
-func (s *Store) putNewOnce(ctx context.Context, name string, data []byte) error {
-	var err error
-	for try := range 6 {
-		if err = s.wait(ctx, try); err != nil {
-			return err
-		}
-		err = s.put(ctx, opPutNew, name, data)
-		var e *Error
-		if !errors.As(err, &e) || e.Status != http.StatusConflict {
-			return err
-		}
-	}
-	return err
-}
-
-func (s *Store) canPutNew(ctx context.Context) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.putNew != unknown {
-		return s.putNew == able, nil
-	}
-	probe := "probe-" + randomHex()
-	first := s.putNewOnce(ctx, probe, nil)
-	second := first
-	if first == nil {
-		second = s.putNewOnce(ctx, probe, nil)
-		if err := s.Delete(context.WithoutCancel(ctx), probe); err != nil {
-			return false, err
-		}
-	}
-	switch {
-	case errors.Is(second, fs.ErrExist):
-		s.putNew = able
-	case second == nil || errors.Is(second, errors.ErrUnsupported):
-		s.putNew = unable
-	default:
-		return false, second
-	}
-	return s.putNew == able, nil
 }
 
 // proof is how long a bucket that was seen counts as there.

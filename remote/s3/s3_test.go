@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -220,6 +222,60 @@ func TestPutNewProbe(t *testing.T) {
 		if got := listNames(t, s, ""); len(got) > 0 {
 			t.Errorf("a server that %s: %q is left", test.name, got)
 		}
+	}
+}
+
+// TestPutNewProbeLeft: a probe that cannot be removed is no reason to fail, and serves the next one.
+func TestPutNewProbeLeft(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Int32
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodDelete && broken.Add(-1) >= 0 {
+			panic(http.ErrAbortHandler) // the connection is reset
+		}
+		return false
+	})
+	for _, test := range []struct {
+		broken int32
+		left   []string
+	}{{1, nil}, {100, []string{newProbe}}, {0, nil}} {
+		broken.Store(test.broken)
+		s := f.open(t)
+		if err := s.PutNew(t.Context(), "a", nil); err != nil {
+			t.Errorf("PutNew with %d resets: %v", test.broken, err)
+		}
+		if err := s.PutNew(t.Context(), "a", nil); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("PutNew of what exists, with %d resets: %v", test.broken, err)
+		}
+		broken.Store(0)
+		if err := s.Delete(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		if got := listNames(t, s, ""); !slices.Equal(got, test.left) {
+			t.Errorf("after %d resets %q is left, want %q", test.broken, got, test.left)
+		}
+	}
+}
+
+// TestPutNewProbeRemoved: a probe that another machine removes in between does not make the server one that cannot.
+func TestPutNewProbeRemoved(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, nil)
+	var puts atomic.Int32
+	f.hook = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("If-None-Match") != "" && puts.Add(1) == 2 {
+			f.mu.Lock()
+			delete(f.buckets["bucket"], "p/q/"+newProbe)
+			f.mu.Unlock()
+		}
+		return false
+	}
+	s := f.open(t)
+	if err := s.PutNew(t.Context(), "a", nil); err != nil {
+		t.Error(err)
+	}
+	if got := listNames(t, s, ""); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("%q is there", got)
 	}
 }
 

@@ -20,6 +20,10 @@ const (
 	trialLast  = 30 * time.Second
 	// learning is how much longer than Options.Hedge a read may take while nothing is known of its member.
 	learning = 4
+	// A member hangs whose read is on its way for twice as long as makes it late, and for hungShare of Options.Grace (4 s) at least, while
+	// another has answered since: then it is not the line or this machine.
+	hungLate  = 2
+	hungShare = 0.4
 )
 
 // lag finds out whether a member has become slower than it was.
@@ -69,6 +73,16 @@ func (l *lag) beaten(now time.Time) {
 	defer l.mu.Unlock()
 	if l.run > 0 {
 		l.lost++
+		l.judge(now)
+	}
+}
+
+// hangs notes that a read takes so long that one is as good as several.
+func (l *lag) hangs(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.run > 0 && l.run < lateRuns {
+		l.run = lateRuns
 		l.judge(now)
 	}
 }
@@ -192,6 +206,7 @@ func (g *group) typical(c class) time.Duration {
 // faster: then it is the times that have changed.
 func (g *group) clock(m *member, c class, took time.Duration) {
 	m.meter.average(c, took)
+	m.meter.answered.Store(time.Now().UnixNano())
 	if len(g.members) > 1 && g.o.Hedge >= 0 {
 		if took <= g.late(m, c) {
 			m.lag(c).timely()
@@ -204,5 +219,19 @@ func (g *group) clock(m *member, c class, took time.Duration) {
 
 // mayRace says whether a late read is raced against others, which costs so many requests.
 func (s *Set) mayRace(m *member, c class, trial bool, waited time.Duration, requests int) bool {
-	return trial || m.lag(c).slow.Load() || s.o.Grace >= 0 && waited >= s.o.Grace || s.budget.spend(requests) || m.lag(c).suspect(time.Now())
+	now := time.Now()
+	if s.hangs(m, c, waited, now) {
+		m.lag(c).hangs(now)
+		return true
+	}
+	return trial || m.lag(c).slow.Load() || s.o.Grace >= 0 && waited >= s.o.Grace || s.budget.spend(requests) || m.lag(c).suspect(now)
+}
+
+// hangs says whether a member does not answer while others do.
+func (g *group) hangs(m *member, c class, waited time.Duration, now time.Time) bool {
+	if g.o.Grace < 0 || waited < max(hungLate*g.late(m, c), time.Duration(hungShare*float64(g.o.Grace))) {
+		return false
+	}
+	begun := now.Add(-waited).UnixNano()
+	return m.meter.answered.Load() < begun && slices.ContainsFunc(g.members, func(o *member) bool { return o != m && o.meter.answered.Load() > begun })
 }
