@@ -19,6 +19,7 @@ type foundMember struct {
 	card     *Card  // read, if the member is used
 	bad      error  // why there is a card that cannot be used
 	replaced bool   // the card is of a member whose place another one has taken
+	claimed  bool   // several stores say that they are this member
 	hung     bool   // it did not answer in time
 	took     time.Duration
 	told     bool
