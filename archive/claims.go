@@ -15,8 +15,10 @@ import (
 
 // ours returns the members of the archive that most of them belong to, and leaves the others out. That archive must be able to
 // do so: k of its members are there, and no more than m others were named (or one, by mistake, beside an archive without
-// parity). Otherwise nothing tells which of the archives is meant, and that is an error. Keys know their archive, and leave no doubt.
-func ours(found []foundMember, keys *seal.Keys) ([]*foundMember, error) {
+// parity). Otherwise nothing tells which of the archives is meant, and that is an error. So it is when this machine knows one of
+// the others, and not that of most: of 1+2, two thieves are most, and might have made an archive that opens as well. Keys know
+// their archive, and leave no doubt.
+func ours(found []foundMember, keys *seal.Keys, known func(archive string) bool) ([]*foundMember, error) {
 	archives := map[string][]*foundMember{}
 	var order []string
 	for i := range found {
@@ -52,6 +54,7 @@ func ours(found []foundMember, keys *seal.Keys) ([]*foundMember, error) {
 	for _, o := range order {
 		if o != id {
 			strangers += len(archives[o])
+			sure = sure && (known(id) || !known(o))
 		}
 	}
 	if keys == nil && (!sure || !spares(list, strangers)) {

@@ -49,9 +49,9 @@ func (a *Archive) used(id string) *foundMember {
 }
 
 // assemble puts the archive together: which layouts there are, and which store is which member of them.
-// Keys, if they are open already, tell what cards do not.
-func assemble(ctx context.Context, found []foundMember, keys *seal.Keys, o stripe.Options) (*Archive, error) {
-	ref, err := agreed(found, keys)
+// Keys, if they are open already, tell what cards do not; known is which archives this machine has opened before.
+func assemble(ctx context.Context, found []foundMember, keys *seal.Keys, known func(archive string) bool, o stripe.Options) (*Archive, error) {
+	ref, err := agreed(found, keys, known)
 	if err != nil {
 		return nil, err
 	}
@@ -115,11 +115,11 @@ func place(layouts []Layout, ids []string, all *stripe.Set) []Placement {
 // mistake, or its card is wrong (see ours). Of several revisions the highest holds: a member with an older card missed the
 // change, and is used as long as the archive has not put another one into its place. A card that contradicts most of its
 // revision is damaged and costs its member only.
-func agreed(found []foundMember, keys *seal.Keys) (*Card, error) {
+func agreed(found []foundMember, keys *seal.Keys, known func(archive string) bool) (*Card, error) {
 	for i := range found {
 		found[i].card, found[i].replaced = nil, false
 	}
-	list, err := ours(found, keys)
+	list, err := ours(found, keys, known)
 	if err != nil {
 		return nil, err
 	}

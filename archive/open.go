@@ -124,7 +124,7 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 		return nil, err
 	}
 	var a *Archive
-	a, err = assemble(ctx, found, nil, stripeOptions(o, &a))
+	a, err = assemble(ctx, found, nil, o.known, stripeOptions(o, &a))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -179,7 +179,7 @@ func (a *Archive) trust(ctx context.Context, keys *seal.Keys) error {
 				f.bad = nil
 			}
 		}
-		b, err := assemble(ctx, a.found, keys, stripeOptions(a.opts, &a))
+		b, err := assemble(ctx, a.found, keys, a.opts.known, stripeOptions(a.opts, &a))
 		if err != nil {
 			return err
 		}
