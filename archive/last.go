@@ -84,6 +84,19 @@ func writeCache(name string, data []byte) error {
 // ErrReplaced means that the archive has another root key than when this machine saw it first.
 var ErrReplaced = errors.New("the archive was replaced by another one with the same id")
 
+// rootFile is the file in an archive's cache directory that says whose archive it was when this machine saw it first.
+const rootFile = "root"
+
+// known says whether this machine has opened an archive with a key before.
+func (o Options) known(archive string) bool {
+	id, err := seal.ParseArchiveID(archive)
+	if err != nil || o.Dir == nil || o.Dir(id) == "" {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(o.Dir(id), rootFile))
+	return err == nil
+}
+
 // checkRoot compares the root's public key with the one that this machine saw first (file "root" in the cache directory). An
 // archive's id stands in the clear in its card. Whoever holds the members, and knows the public key of one of the
 // recipients, could make another archive of the same id that opens here just as well, and read what is backed up to it.
@@ -93,7 +106,7 @@ func (a *Archive) checkRoot(k *seal.Keys) error {
 	}
 	signer := k.RootSigner()
 	now := []byte(hex.EncodeToString(signer[:]) + "\n")
-	name := filepath.Join(a.dir, "root")
+	name := filepath.Join(a.dir, rootFile)
 	known, err := os.ReadFile(name)
 	if err == nil && len(known) == len(now) {
 		if bytes.Equal(known, now) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
 	"cairn/remote/stripe"
@@ -48,8 +49,9 @@ func (a *Archive) used(id string) *foundMember {
 }
 
 // assemble puts the archive together: which layouts there are, and which store is which member of them.
-func assemble(found []foundMember, o stripe.Options) (*Archive, error) {
-	ref, err := agreed(found)
+// Keys, if they are open already, tell what cards do not; known is which archives this machine has opened before.
+func assemble(ctx context.Context, found []foundMember, keys *seal.Keys, known func(archive string) bool, o stripe.Options) (*Archive, error) {
+	ref, err := agreed(found, keys, known)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +59,10 @@ func assemble(found []foundMember, o stripe.Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{id: id, geom: ref.geometry(), found: found, card: ref, ids: ref.members()}
+	a := &Archive{id: id, geom: ref.geometry(), found: found, card: ref, ids: ref.members(), keys: keys}
+	if err := a.settle(ctx); err != nil {
+		return nil, err
+	}
 	stores, labels := make([]remote.Store, len(a.ids)), make([]string, len(a.ids))
 	for i, id := range a.ids {
 		labels[i] = fmt.Sprintf("member %d (not named)", i)
@@ -74,10 +79,6 @@ func assemble(found []foundMember, o stripe.Options) (*Archive, error) {
 			continue
 		}
 		n := slices.Index(a.ids, f.card.Member)
-		if stores[n] != nil {
-			return nil, remote.WithHint(fmt.Errorf("%s and %s are the same member (number %d) of the archive", labels[n], f.URL, n),
-				"name each member once; a copy of a member cannot stand in for another one")
-		}
 		stores[n], labels[n] = f.Store, f.URL
 	}
 	nameMissing(labels, stores, unplaced)
@@ -111,50 +112,21 @@ func place(layouts []Layout, ids []string, all *stripe.Set) []Placement {
 }
 
 // agreed returns a card that stands for all, and decides which members are used. A member of another archive was named by
-// mistake and is an error. Of several revisions the highest holds: a member with an older card missed the change, and is used
-// as long as the archive has not put another one into its place. A card that contradicts most of its revision is damaged
-// and costs its member only.
-func agreed(found []foundMember) (*Card, error) {
-	var first, best *foundMember
+// mistake, or its card is wrong (see ours). Of several revisions the highest holds: a member with an older card missed the
+// change, and is used as long as the archive has not put another one into its place. A card that contradicts most of its
+// revision is damaged and costs its member only.
+func agreed(found []foundMember, keys *seal.Keys, known func(archive string) bool) (*Card, error) {
 	for i := range found {
-		f := &found[i]
-		if f.read == nil {
-			continue
-		}
-		if first == nil {
-			first = f
-		}
-		if f.read.Archive != first.read.Archive {
-			return nil, remote.WithHint(fmt.Errorf("%s belongs to archive %.8s, but %s belongs to archive %.8s", f.URL, f.read.Archive,
-				first.URL, first.read.Archive), "name the members of one archive only")
-		}
-		if best == nil || f.read.Revision > best.read.Revision {
-			best = f
-		}
+		found[i].card, found[i].replaced = nil, false
 	}
-	if first == nil {
-		return nil, noArchive(found)
+	list, err := ours(found, keys, known)
+	if err != nil {
+		return nil, err
 	}
-	votes := func(of *Card) (n int) {
-		for i := range found {
-			if c := found[i].read; c != nil && c.agrees(of) {
-				n++
-			}
-		}
-		return n
-	}
-	for i := range found {
-		if c := found[i].read; c != nil && c.Revision == best.read.Revision && votes(c) > votes(best.read) {
-			best = &found[i]
-		}
-	}
-	ref, most := best.read, votes(best.read)
-	for i := range found {
-		f := &found[i]
-		if f.card, f.replaced = nil, false; f.read == nil {
-			continue
-		}
-		if f.read.Revision == ref.Revision && !f.read.agrees(ref) && votes(f.read) == most {
+	best, most := newestOf(list)
+	ref := best.read
+	for _, f := range list {
+		if f.read.Revision == ref.Revision && !f.read.agrees(ref) && votes(list, f.read) == most {
 			return nil, remote.WithHint(fmt.Errorf("the cards of %s and %s disagree about the layout", f.URL, best.URL),
 				"leave one of them out, and put its cairn.json back from a copy")
 		}

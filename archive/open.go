@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,9 +76,10 @@ type Archive struct {
 
 // Open reads the members' cards and, when credentials are given, opens the keys. It fails with ErrNoArchive when no
 // member has a card, with seal.ErrWrongKey when no credential fits, with ErrReplaced when this machine knows the archive with another root
-// key, and with an error that names the member when one belongs to another archive or is named twice. Missing members
-// are not an error here (see Missing). Neither is a damaged card as long as there is a good one: that member is left out
-// with a notice (see BadCards), because nothing proves any more which one it is.
+// key, and with an error that names the members when they belong to different archives, or two are the same one, and the archive
+// cannot do without those in doubt. Missing members are not an error here (see Missing). Neither is a damaged card, or one
+// that says what is not so, as long as there are enough good ones: that member is left out with a notice (see BadCards),
+// because nothing proves any more which one it is.
 func Open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	a, err := open(ctx, members, o)
 	if err != nil || len(o.Credentials) == 0 {
@@ -88,7 +90,7 @@ func Open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 		return nil, err
 	}
 	a.slot = slot
-	return a, a.trust(keys)
+	return a, a.trust(ctx, keys)
 }
 
 // OpenWithKeys is Open with keys that are already at hand, for recovery when no slot can be opened.
@@ -100,7 +102,7 @@ func OpenWithKeys(ctx context.Context, members []Member, keys *seal.Keys, o Opti
 	if keys.Archive() != a.id {
 		return nil, fmt.Errorf("the recovery text belongs to archive %.8s, this is archive %.8s", keys.Archive(), a.id)
 	}
-	if err := a.trust(keys); err != nil {
+	if err := a.trust(ctx, keys); err != nil {
 		if errors.Is(err, ErrReplaced) {
 			return nil, err
 		}
@@ -122,7 +124,7 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 		return nil, err
 	}
 	var a *Archive
-	a, err = assemble(found, stripeOptions(o, &a))
+	a, err = assemble(ctx, found, nil, o.known, stripeOptions(o, &a))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -147,13 +149,15 @@ func stripeOptions(o Options, a **Archive) stripe.Options {
 }
 
 // trust checks what the cards say with the keys, and takes the keys over. Members whose card has a wrong MAC are left out,
-// and what the others say is put together anew; if that is all of them, the layout is not to be trusted.
-func (a *Archive) trust(keys *seal.Keys) error {
+// and what the others say is put together anew; if that is all of them, the layout is not to be trusted. So is who is who where
+// several claim to be one member: without keys, shards can be made up that are signed by nobody.
+func (a *Archive) trust(ctx context.Context, keys *seal.Keys) error {
 	var errs []error
-	good := 0
+	good, claimed := 0, false
 	for i := range a.found {
 		f := &a.found[i]
-		if f.read == nil {
+		claimed = claimed || f.claimed
+		if f.read == nil || f.read.Archive != a.id.String() {
 			continue
 		}
 		if err := f.read.verify(keys); err != nil {
@@ -169,13 +173,13 @@ func (a *Archive) trust(keys *seal.Keys) error {
 	if err := a.checkRoot(keys); err != nil {
 		return err
 	}
-	if len(errs) > 0 {
+	if len(errs) > 0 || claimed {
 		for i := range a.found { // what disagreed with a forged card may be right
 			if f := &a.found[i]; f.read != nil {
 				f.bad = nil
 			}
 		}
-		b, err := assemble(a.found, stripeOptions(a.opts, &a))
+		b, err := assemble(ctx, a.found, keys, a.opts.known, stripeOptions(a.opts, &a))
 		if err != nil {
 			return err
 		}
@@ -192,7 +196,8 @@ type CardDamage struct {
 	Err    error
 }
 
-// BadCards lists the members that are left out because their card is damaged, unknown to this version, or was changed.
+// BadCards lists the members that are left out because their card is damaged, unknown to this version, was
+// changed, or is another member's or archive's.
 func (a *Archive) BadCards() []CardDamage {
 	var bad []CardDamage
 	for _, f := range a.found {
@@ -210,7 +215,7 @@ func (a *Archive) tellMembers() {
 		text := ""
 		switch {
 		case f.bad != nil:
-			text = fmt.Sprintf("is left out: %v; put its cairn.json back from a copy, or let `cairn repair` renew it", f.bad)
+			text = fmt.Sprintf("is left out: %v; %s", f.bad, cmp.Or(remote.Hint(f.bad), "put its cairn.json back from a copy, or let `cairn repair` renew it"))
 		case f.replaced:
 			text = "is left out: another member has taken its place in the archive"
 		case f.hung:

@@ -126,7 +126,7 @@ func TestOpenRefuses(t *testing.T) {
 		_, err := Open(t.Context(), members, o)
 		return err
 	}
-	mixed := b.members()
+	mixed := b.members()[:2]
 	mixed[1] = Member{URL: "foreign", Store: other.stores[1]}
 	if err := open(mixed, b.options()); err == nil || !strings.Contains(err.Error(), "foreign") {
 		t.Errorf("foreign member: %v", err)
@@ -205,7 +205,6 @@ func TestDamagedCards(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	foreign := 0
 	for at := 0; at < len(card); at += 11 {
 		bad := bytes.Clone(card)
 		bad[at] ^= 1
@@ -215,12 +214,7 @@ func TestDamagedCards(t *testing.T) {
 		o.Notice = said.add
 		a, err := OpenWithKeys(t.Context(), b.members(), b.keys, o)
 		if err != nil {
-			// Another id is another archive, or another member: nothing can tell that from a mistake.
-			if !strings.Contains(err.Error(), "belongs to archive") && !strings.Contains(err.Error(), "same member") {
-				t.Fatalf("byte %d: %v", at, err)
-			}
-			foreign++
-			continue
+			t.Fatalf("byte %d: %v", at, err)
 		}
 		if len(a.BadCards()) != 1 {
 			if err := a.VerifyCard(t.Context(), 0); err == nil { // harmless to readers, but check names it
@@ -234,9 +228,6 @@ func TestDamagedCards(t *testing.T) {
 		if at%100 == 0 {
 			b.fetchAll(a, list)
 		}
-	}
-	if foreign > 10 {
-		t.Errorf("%d changes make the archive unreadable", foreign)
 	}
 	for _, bad := range [][]byte{nil, card[:len(card)/2], bytes.Repeat([]byte("x"), maxCard+1), append(bytes.Clone(card), '{')} {
 		put(bad)

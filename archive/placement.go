@@ -99,9 +99,10 @@ func (a *Archive) PlacementOf(ctx context.Context, id pack.ID, kind chunk.Type) 
 
 // headerRead is what became of asking one member for a pack's header.
 type headerRead struct {
-	header *pack.Header
-	err    error
-	away   bool // it did not answer: nothing is known
+	header  *pack.Header
+	err     error
+	away    bool // it did not answer: nothing is known
+	foreign bool // it is a shard of another archive
 }
 
 // geometryOf asks one member after the other for a header of the pack: the shards have one name on all members, whatever
@@ -139,6 +140,7 @@ func (a *Archive) readHeader(ctx context.Context, m stripe.Member, id pack.ID, k
 		case err != nil:
 			r.err = fmt.Errorf("%s: %w", m.Label, err)
 		case h.ID != id || h.Archive != a.id:
+			r.foreign = r.foreign || h.Archive != a.id
 			r.err = fmt.Errorf("%s: this is a shard of pack %s of archive %.8s", m.Label, h.ID.Short(), h.Archive)
 		default:
 			return headerRead{header: h}

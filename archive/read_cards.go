@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type foundMember struct {
 	card     *Card  // read, if the member is used
 	bad      error  // why there is a card that cannot be used
 	replaced bool   // the card is of a member whose place another one has taken
+	claimed  bool   // several stores say that they are this member
 	hung     bool   // it did not answer in time
 	took     time.Duration
 	told     bool
@@ -91,14 +93,18 @@ func readCards(ctx context.Context, members []Member, patience time.Duration) ([
 	return all, nil
 }
 
-// newest returns the card with the highest revision, or nil.
+// newest returns the card with the highest revision of the archive that most of the cards are of, or nil.
 func newest(lists [][]foundMember) *Card {
 	var best *Card
-	for _, list := range lists {
-		for _, f := range list {
-			if f.read != nil && (best == nil || f.read.Revision > best.Revision) {
-				best = f.read
-			}
+	cards := map[string]int{}
+	for _, f := range slices.Concat(lists...) {
+		if f.read != nil {
+			cards[f.read.Archive]++
+		}
+	}
+	for _, f := range slices.Concat(lists...) {
+		if c := f.read; c != nil && (best == nil || cards[c.Archive] > cards[best.Archive] || c.Archive == best.Archive && c.Revision > best.Revision) {
+			best = c
 		}
 	}
 	return best
@@ -111,11 +117,9 @@ func enough(lists [][]foundMember) bool {
 		return false
 	}
 	there := map[string]bool{}
-	for _, list := range lists {
-		for _, f := range list {
-			if f.read != nil {
-				there[f.read.Member] = true
-			}
+	for _, f := range slices.Concat(lists...) {
+		if f.read != nil {
+			there[f.read.Member] = true
 		}
 	}
 	n := 0

@@ -48,7 +48,14 @@ func (a *Archive) RenewCards(ctx context.Context, dry bool) ([]CardRenewal, erro
 		if f.Store == nil || f.replaced {
 			continue
 		}
-		wg.Go(func() { renewals[i] = a.renew(ctx, f, dry) })
+		wg.Go(func() { renewals[i] = a.diagnose(ctx, f) })
+	}
+	wg.Wait()
+	a.refuseTwins(renewals)
+	for i, r := range renewals {
+		if r != nil && r.Err == nil && !dry {
+			wg.Go(func() { r.Err = a.renew(ctx, a.found[i].Store, r.ID) })
+		}
 	}
 	wg.Wait()
 	var list []CardRenewal
@@ -60,8 +67,8 @@ func (a *Archive) RenewCards(ctx context.Context, dry bool) ([]CardRenewal, erro
 	return list, ctx.Err()
 }
 
-// renew renews one member's card if need be.
-func (a *Archive) renew(ctx context.Context, f *foundMember, dry bool) *CardRenewal {
+// diagnose says what is wrong with a member's card and which member it is, or nil.
+func (a *Archive) diagnose(ctx context.Context, f *foundMember) *CardRenewal {
 	r := &CardRenewal{Member: f.URL}
 	if f.card != nil {
 		r.ID = f.card.Member
@@ -70,30 +77,47 @@ func (a *Archive) renew(ctx context.Context, f *foundMember, dry bool) *CardRene
 			return nil
 		}
 		r.Was = wrong.Error()
-	} else {
-		r.Was = f.reason()
-		if f.bad != nil {
-			r.Was = f.bad.Error()
-		}
-		if r.ID, r.Err = a.identify(ctx, f.Store); r.Err != nil {
-			return r
-		}
-		if other := a.used(r.ID); other != nil {
-			r.Err = fmt.Errorf("it holds shards of member %.8s, which is %s", r.ID, other.URL)
-			return r
-		}
-	}
-	if dry {
 		return r
 	}
-	card := *a.card
-	card.Member = r.ID
-	data, err := card.signed(a.keys)
-	if err == nil {
-		err = writeCard(ctx, f.Store, data)
+	r.Was = f.reason()
+	if f.bad != nil {
+		r.Was = f.bad.Error()
 	}
-	r.Err = err
+	if r.ID, r.Err = a.identify(ctx, f.Store); r.Err != nil {
+		return r
+	}
+	if other := a.used(r.ID); other != nil {
+		r.Err = fmt.Errorf("it holds shards of member %.8s, which is %s", r.ID, other.URL)
+	}
 	return r
+}
+
+// refuseTwins leaves alone stores whose shards are the same member's: one of them is a copy, and no card makes two of it.
+func (a *Archive) refuseTwins(list []*CardRenewal) {
+	first := map[string]*CardRenewal{}
+	for _, r := range list {
+		if r == nil || r.ID == "" || r.Err != nil {
+			continue
+		}
+		other := first[r.ID]
+		if other == nil {
+			first[r.ID] = r
+			continue
+		}
+		twins := remote.WithHint(fmt.Errorf("%s and %s both hold shards of member %.8s", other.Member, r.Member, r.ID), "name one of them only")
+		r.Err, other.Err = twins, twins
+	}
+}
+
+// renew writes a member's card.
+func (a *Archive) renew(ctx context.Context, s remote.Store, id string) error {
+	card := *a.card
+	card.Member = id
+	data, err := card.signed(a.keys)
+	if err != nil {
+		return err
+	}
+	return writeCard(ctx, s, data)
 }
 
 // identifyBy is how many shards are asked which member they lie on. One would do, if nobody ever copied one by hand.
@@ -102,7 +126,7 @@ const identifyBy = 5
 // identify finds out which member a store is, by its shards.
 func (a *Archive) identify(ctx context.Context, s remote.Store) (string, error) {
 	votes := map[string]int{}
-	asked := 0
+	asked, others := 0, 0
 	for _, prefix := range []string{"index/", "binaries/"} {
 		for info, err := range s.List(ctx, prefix) {
 			if err != nil {
@@ -115,7 +139,10 @@ func (a *Archive) identify(ctx context.Context, s remote.Store) (string, error) 
 			if asked++; asked > identifyBy {
 				break
 			}
-			if member, ok := a.memberBy(ctx, s, id, kind); ok {
+			switch member, foreign := a.memberBy(ctx, s, id, kind); {
+			case foreign:
+				others++
+			case member != "":
 				votes[member]++
 			}
 		}
@@ -123,28 +150,32 @@ func (a *Archive) identify(ctx context.Context, s remote.Store) (string, error) 
 	if len(votes) == 0 {
 		return "", remote.WithHint(errors.New("it holds no shard that tells which member of the archive it is"), "put it into the place of a lost member with `cairn member replace`")
 	}
-	best, total := "", 0
+	best, total := "", others
 	for id, n := range votes {
 		if total += n; best == "" || n > votes[best] {
 			best = id
 		}
 	}
 	if 2*votes[best] <= total {
+		if others > 0 {
+			return "", errors.New("it holds shards of another archive")
+		}
 		return "", fmt.Errorf("it holds shards of %d members", len(votes))
 	}
 	return best, nil
 }
 
-// memberBy reads a shard's header: its number says on which member it lies.
-func (a *Archive) memberBy(ctx context.Context, s remote.Store, id pack.ID, kind chunk.Type) (string, bool) {
-	h := a.readHeader(ctx, stripe.Member{Store: s}, id, kind).header
+// memberBy reads a shard's header: its number says on which member it lies. It is "" where that cannot be told.
+func (a *Archive) memberBy(ctx context.Context, s remote.Store, id pack.ID, kind chunk.Type) (member string, foreign bool) {
+	r := a.readHeader(ctx, stripe.Member{Store: s}, id, kind)
+	h := r.header
 	if h == nil || a.verifySignature(h) != nil {
-		return "", false
+		return "", r.foreign
 	}
 	layouts := a.card.layouts()
 	i := slices.IndexFunc(layouts, func(l Layout) bool { return l.geometry() == h.Geometry })
 	if i < 0 || h.Shard >= h.Geometry.N() {
 		return "", false
 	}
-	return layouts[i].Members[pack.Member(id, h.Shard, h.Geometry.N())], true
+	return layouts[i].Members[pack.Member(id, h.Shard, h.Geometry.N())], false
 }

@@ -121,14 +121,15 @@ func TestBackupDegraded(t *testing.T) {
 	m.must(4, "check").says(members[1], "everything can still be read")
 }
 
-// TestWrongMembers: members of another archive, and the same one twice, are refused by name before anything is done.
+// TestWrongMembers: members of another archive, and the same one twice, are refused by name before anything is done, when the
+// archive cannot do without those in doubt; when it can, they are left out by name.
 func TestWrongMembers(t *testing.T) {
 	t.Parallel()
 	m, other := newMachine(t), newMachine(t)
 	a, b := m.init(2, 1), other.init(2, 1)
 	m.backup(m.write("tree", files{"a": "x"}))
 	for name, list := range map[string][]string{
-		"one of another archive": {a[0], b[1], a[2]}, "the same twice": {a[0], a[1], a[1]}, "a copy of another": {a[0], m.path("copy"), a[2]},
+		"one and one of another archive": {a[0], b[1]}, "the same twice": {a[0], a[1], a[1]}, "a copy of another": {a[0], m.path("copy"), a[2]},
 	} {
 		if name == "a copy of another" {
 			copyTree(t, a[0], m.path("copy"))
@@ -139,6 +140,17 @@ func TestWrongMembers(t *testing.T) {
 		if r.code == 0 || !strings.Contains(r.stderr, list[1]) || !strings.Contains(r.stderr, "hint: ") {
 			t.Errorf("%s: %v", name, r)
 		}
+	}
+	for name, list := range map[string][]string{
+		"one of another archive": {a[0], b[1], a[2]}, "one of another archive beside all": {a[0], b[1], a[1], a[2]},
+		"a copy beside all": {a[0], m.path("copy"), a[1], a[2]},
+	} {
+		x := *m
+		x.use(m.path("key"), list...)
+		if r := x.ok("snapshots"); !strings.Contains(r.stderr, list[1]+" is left out") {
+			t.Errorf("%s: %v", name, r)
+		}
+		x.must(4, "check").says(list[1])
 	}
 	// moved and renamed members are themselves, in any order
 	moved := m.path("elsewhere")

@@ -161,26 +161,51 @@ func TestSurviveReplaced(t *testing.T) {
 	c.check()
 }
 
-// TestSurviveFalseCard: a member whose card is another member's makes the two hard to tell apart. That is said, with both names; without
-// the false one everything is there, and without the false card it is healed.
+// TestSurviveFalseCard: a member whose card is another member's, or another archive's, is done without and named. Restores and backups go
+// on, a check finds it, a repair gives it its own card back.
 func TestSurviveFalseCard(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, 1, false)
 	tree := c.write("tree", files{"large": string(random("card", 9<<20))})
 	c.backup(tree)
 	whole := c.state()
-	c.overwrite(1, "cairn.json", whole[2]["cairn.json"])
-	c.must(1, "restore", "latest", "--to", c.path("nothing")).says(c.host(1), c.host(2), "hint: ")
-	others := c.elsewhere()
-	others.use(c.path("key"), c.urls()[0], c.urls()[2])
-	others.ok("restore", "latest", "--to", c.path("out"))
-	same(t, tree, c.path("out", tree))
-	if err := os.Remove(filepath.Join(c.dirs()[1], "cairn.json")); err != nil {
+	other := newMachine(t)
+	foreign, err := os.ReadFile(filepath.Join(other.init(2, 1)[1], "cairn.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.ok("repair")
-	sameList(t, "different after the repair", whole.Differences(c.state()), nil)
-	c.check()
+	rotten := slices.Clone(whole[1]["cairn.json"])
+	at := strings.Index(string(rotten), `"archive": "`) + len(`"archive": "`)
+	rotten[at] = "1032547698badcfe"[strings.IndexByte("0123456789abcdef", rotten[at])] // one bit or two
+	for i, card := range []struct {
+		what string
+		data []byte
+	}{{"another member's", whole[2]["cairn.json"]}, {"another archive's", foreign}, {"of a rotten archive", rotten}} {
+		t.Run(card.what, func(t *testing.T) {
+			c := c.in(t)
+			c.overwrite(1, "cairn.json", card.data)
+			target := filepath.Join(t.TempDir(), "out")
+			c.elsewhere().ok("restore", "latest", "--to", target).says(c.host(1), "left out")
+			same(t, tree, filepath.Join(target, tree))
+			c.keyless().must(4, "check", "--shards").says("cairn.json", c.host(1))
+			c.must(4, "check").says("cairn.json", c.host(1))
+			if i == 0 { // nothing but the card is to be healed: the last byte is compared
+				c.ok("repair").says("cairn.json", c.host(1))
+				sameList(t, "different after the repair", whole.Differences(c.state()), nil)
+				c.overwrite(1, "cairn.json", card.data)
+			}
+			c.write("tree", files{fmt.Sprint("more", i): string(random(card.what, 3<<20))})
+			c.ok("backup", tree).says(c.host(1), "degraded")
+			c.ok("repair").says("cairn.json", c.host(1))
+			if got := c.state()[1]["cairn.json"]; string(got) != string(whole[1]["cairn.json"]) {
+				t.Errorf("the card after the repair: %s", got)
+			}
+			c.check()
+			back := filepath.Join(t.TempDir(), "back")
+			c.elsewhere().ok("restore", "latest", "--to", back)
+			same(t, tree, filepath.Join(back, tree))
+		})
+	}
 }
 
 func (c *cluster) overwrite(member int, name string, data []byte) {
