@@ -1,7 +1,7 @@
 # make test    all checks and tests; on a fresh Debian machine, as root, it installs what they need
 # make build   bin/cairn          make bench   benchmarks
 # make fuzz    every fuzz target for FUZZTIME each
-# make soak    the long tests (hours; SOAK= says how long each)
+# make soak    the long tests (hours; SOAK= says how long each), also over the MinIO server, which takes minutes to build
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -24,13 +24,13 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES := gcc libc6-dev acl attr python3 python3-argon2 python3-cbor2 python3-cryptography python3-zstandard
 
 # The packages with concurrency; -race costs about ten times the time, so the others do without.
-RACE := ./chunk/... ./remote/... ./index/... ./archive/...
+RACE := ./chunk/... ./remote/... ./index/... ./archive/... ./tests/servers
 
-.PHONY: test deps vet unit race build fuzz soak bench clean
+.PHONY: test deps servers vet unit race build fuzz soak bench clean
 
 # A clone that belongs to somebody else would fail to be stamped with its commit; tests need no stamp.
 test: export GOFLAGS += -buildvcs=false
-test: deps vet unit race
+test: deps servers vet unit race
 
 deps:
 	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or later" >&2; exit 1; }
@@ -43,6 +43,11 @@ deps:
 	fi; \
 	echo "installing $${missing[*]}"; export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq </dev/null && apt-get install -y -qq --no-install-recommends "$${missing[@]}" </dev/null >/dev/null
+
+# The S3 server that the tests start six of: a minute when the build cache is empty, so it is not to count as a test's time.
+# Its module is nested, so that no ./... above finds it.
+servers:
+	@echo "building the S3 server of the tests"; cd tests/s3 && go tool -n versitygw >/dev/null
 
 vet:
 	@unformatted=$$(find . -name '*.go' -not -path './.*' -exec gofmt -l {} +); \
@@ -69,7 +74,7 @@ fuzz:
 	done
 
 soak:
-	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run Soak -v ./tests ./archive/repair
+	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'Soak|Survive|S3' -v ./tests ./archive/repair
 
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

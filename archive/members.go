@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ func (a *Archive) used(id string) *foundMember {
 }
 
 // assemble puts the archive together: which layouts there are, and which store is which member of them.
-func assemble(found []foundMember, bad func(name string, shard int, err error)) (*Archive, error) {
+func assemble(found []foundMember, o stripe.Options) (*Archive, error) {
 	ref, err := agreed(found)
 	if err != nil {
 		return nil, err
@@ -82,7 +83,8 @@ func assemble(found []foundMember, bad func(name string, shard int, err error)) 
 	nameMissing(labels, stores, unplaced)
 	// One Set of all members, and a choice of it for each layout: what is learned of a member through one layout, that it does
 	// not answer, is known to all.
-	a.all = stripe.New(stores, labels, stripe.Options{Reconstruct: reconstruct, Bad: bad})
+	o.Reconstruct = reconstruct
+	a.all = stripe.New(stores, labels, o)
 	a.placements = place(ref.layouts(), a.ids, a.all)
 	for _, l := range ref.layouts() {
 		var m memberMask
@@ -214,10 +216,26 @@ func (a *Archive) verifyCard(id string, data []byte) error {
 func nameMissing(labels []string, stores []remote.Store, unplaced []foundMember) {
 	for i := range labels {
 		if stores[i] == nil && len(unplaced) > 0 {
-			labels[i] = fmt.Sprintf("%s (%s)", unplaced[0].URL, unplaced[0].reason())
+			labels[i], stores[i] = unplaced[0].URL, stripe.Missing(errors.New(unplaced[0].reason()))
 			unplaced = unplaced[1:]
 		}
 	}
+}
+
+// Enough fails, with a *stripe.TooFewError, when fewer members are there than a pack needs.
+func (a *Archive) Enough() error {
+	few := &stripe.TooFewError{Need: a.geom.K}
+	for _, m := range a.set.Members() {
+		if m.Store != nil {
+			few.Have++
+			continue
+		}
+		few.Missing, few.Causes = append(few.Missing, m.Label), append(few.Causes, fmt.Errorf("%s: %w", m.Label, m.Err))
+	}
+	if few.Have < few.Need {
+		return few
+	}
+	return nil
 }
 
 func (f *foundMember) reason() string {
@@ -229,20 +247,35 @@ func (f *foundMember) reason() string {
 	case errors.Is(f.Err, remote.ErrNotExist):
 		return "no card there"
 	}
-	return f.Err.Error()
+	text := strings.TrimSuffix(f.Err.Error(), ": "+remote.ErrUnavailable.Error())
+	if _, cause, ok := strings.Cut(text, cardName+": "); ok { // the address is told beside it
+		text = cause
+	}
+	var refused *net.OpError
+	if errors.As(f.Err, &refused) {
+		text = "no answer: " + refused.Err.Error()
+	}
+	return text
 }
 
 func noArchive(found []foundMember) error {
 	var names []string
 	var errs []error
+	few := &stripe.TooFewError{Need: 1}
 	for _, f := range found {
 		names = append(names, f.URL)
+		if f.bad == nil && errors.Is(f.Err, remote.ErrUnavailable) {
+			few.Missing, few.Causes = append(few.Missing, f.URL), append(few.Causes, remote.WithHint(fmt.Errorf("%s: %s", f.URL, f.reason()), remote.Hint(f.Err)))
+		}
 		switch {
 		case f.bad != nil:
 			errs = append(errs, remote.WithHint(fmt.Errorf("member %s: %w", f.URL, f.bad), "put its cairn.json back from a copy"))
 		case f.Err != nil && !errors.Is(f.Err, remote.ErrNotExist):
 			errs = append(errs, fmt.Errorf("%s: %w", f.URL, f.Err))
 		}
+	}
+	if len(few.Missing) == len(found) && len(found) > 0 {
+		return few
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)

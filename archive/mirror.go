@@ -50,7 +50,7 @@ func (a *Archive) Mirror(ctx context.Context, to Placement) (*MirrorReport, erro
 			return &r.report, fmt.Errorf("list %s: %w", prefix, err)
 		}
 		for i, err := range errs {
-			if err != nil {
+			if err != nil && r.members[i].Store != nil { // who is missing was told when the archive was opened
 				r.fail(i, fmt.Errorf("list %s: %w", prefix, err))
 			}
 		}

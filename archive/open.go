@@ -122,7 +122,7 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 		return nil, err
 	}
 	var a *Archive
-	a, err = assemble(found, func(name string, shard int, _ error) { a.suspectNamed(name, shard) })
+	a, err = assemble(found, stripeOptions(o, &a))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -136,6 +136,14 @@ func open(ctx context.Context, members []Member, o Options) (*Archive, error) {
 	a.openRepairs()
 	a.tellMembers()
 	return a, nil
+}
+
+// stripeOptions lets the members tell what happens to them. The archive that they tell is there before any request is made.
+func stripeOptions(o Options, a **Archive) stripe.Options {
+	return stripe.Options{
+		Event: func(e stripe.Event) { o.Notice(e.String()) },
+		Bad:   func(name string, shard int, _ error) { (*a).suspectNamed(name, shard) },
+	}
 }
 
 // trust checks what the cards say with the keys, and takes the keys over. Members whose card has a wrong MAC are left out,
@@ -167,7 +175,7 @@ func (a *Archive) trust(keys *seal.Keys) error {
 				f.bad = nil
 			}
 		}
-		b, err := assemble(a.found, func(name string, shard int, _ error) { a.suspectNamed(name, shard) })
+		b, err := assemble(a.found, stripeOptions(a.opts, &a))
 		if err != nil {
 			return err
 		}
@@ -244,8 +252,9 @@ func (a *Archive) Chunker() chunk.Params {
 	return a.card.params(poly)
 }
 
-// Close closes the local index. The members need no closing.
+// Close closes the local index and ends what goes on in the background. The members need no closing.
 func (a *Archive) Close() error {
+	_ = a.all.Close() // ends probes of members that do not answer; it never fails
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
 	if a.index == nil {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -313,11 +314,16 @@ func FuzzCard(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		data, err := cards[0].encode()
-		if err != nil {
-			f.Fatal(err)
+		changed := *cards[0]
+		changed.Revision, changed.Features, changed.Former = 2, []string{featureLayouts}, []Layout{changed.Layout}
+		changed.Layout.Epoch = 2
+		for _, c := range []*Card{cards[0], &changed} {
+			data, err := c.encode()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
 		}
-		f.Add(data)
 	}
 	f.Add([]byte(`{"cairn":1,"layout":{"data":32,"members":["",""]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -326,7 +332,8 @@ func FuzzCard(f *testing.F) {
 			return
 		}
 		g := c.geometry()
-		if err := g.Validate(); err != nil || len(c.Layout.Members) != g.N() || g.N() > pack.MaxShards || c.number() < 0 {
+		if err := g.Validate(); err != nil || len(c.Layout.Members) != g.N() || g.N() > pack.MaxShards || !slices.Contains(c.members(), c.Member) ||
+			len(c.Former) > maxFormer || len(c.members()) > maxMembers {
 			t.Errorf("%+v: %v", c, err)
 		}
 		again, err := c.encode()

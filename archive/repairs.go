@@ -31,7 +31,6 @@ type repairs struct {
 	mu   sync.Mutex
 	name string                // "" where there is no cache directory: then they are remembered while this process lives
 	have map[Suspect]Suspicion // all that is known to be in the file, or would be
-	read bool
 }
 
 const (

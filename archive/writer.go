@@ -81,6 +81,9 @@ type WriterStats struct {
 // NewWriter begins a writing session. It first publishes what an interrupted session left in the journal, so that
 // what had reached the archive is found and not uploaded again.
 func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
+	if err := a.Enough(); err != nil { // also when nothing is new: a snapshot that cannot be read is no success
+		return nil, err
+	}
 	if err := a.refreshStale(ctx); err != nil { // what is deduplicated against must be there now
 		return nil, err
 	}

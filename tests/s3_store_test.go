@@ -177,3 +177,25 @@ func TestS3Refusals(t *testing.T) {
 		}
 	}
 }
+
+// TestS3CutListing: a listing that breaks off is asked for again. Its error must not look like a range that ends behind an object, which
+// nobody tries again.
+func TestS3CutListing(t *testing.T) {
+	t.Parallel()
+	s := servers.Start(t, 1)[0]
+	p := servers.NewProxy(t, s, 1)
+	store := retry.New(bucket(t, s, p.URL(), "p"), retry.Options{Base: 50 * time.Millisecond})
+	for i := range 20 {
+		if err := store.Put(t.Context(), fmt.Sprint("a/", i), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Reset()
+	p.Set(servers.Faults{Do: servers.Cut, After: 500})
+	for _, err := range store.List(t.Context(), "") {
+		if n := p.Reset().Requests(); err == nil || n < 3 {
+			t.Errorf("given up after %d requests: %v", n, err)
+		}
+		break
+	}
+}

@@ -161,7 +161,7 @@ func (c *cluster) randomTree(top string, n int) string {
 // soaking says whether the long variants of tests are to be run.
 func soaking() bool { return os.Getenv("CAIRN_SOAK") != "" }
 
-// noSoonerThan fails when a command took longer than a person waits for an answer that is no.
+// soon fails when a command took longer than a person waits for an answer that is no.
 func soon(t testing.TB, took time.Duration, r result) {
 	t.Helper()
 	if took > 15*time.Second {

@@ -174,6 +174,7 @@ func (r *run) commit(ctx context.Context, paths []string, same func() bool) (*Re
 		return nil, err
 	}
 	report.ID, s.ID = id, id
+	report.End = r.o.Time.Add(r.o.clock().Sub(r.began)) // what was still on its way when the last file was read is part of it
 	return report, nil
 }
 

@@ -84,7 +84,7 @@ func List(ctx context.Context, a *archive.Archive) (*ListReport, error) {
 	}
 	for _, bad := range a.BadCards() {
 		for i := range l.r.Members {
-			if s := &l.r.Members[i]; s.State == Missing && strings.HasPrefix(s.Label, bad.Member+" (") {
+			if s := &l.r.Members[i]; s.State == Missing && s.Label == bad.Member {
 				s.State, s.Problem = BadCard, bad.Err.Error()
 				break
 			}

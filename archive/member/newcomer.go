@@ -33,6 +33,16 @@ func newcomer(ctx context.Context, a *archive.Archive, m archive.Member) (joined
 	return "", onlyOurs(ctx, a, m)
 }
 
+// Joined says whether a store is a member of the archive already: then a change of the layout was interrupted after its cards
+// were written, and Relayout with that store goes on with it.
+func Joined(ctx context.Context, a *archive.Archive, m archive.Member) (bool, error) {
+	if m.Store == nil {
+		return false, nil
+	}
+	id, err := cardOn(ctx, a, m)
+	return id != "", err
+}
+
 // cardOn reads the card of a newcomer, if it has one. One that says more than the archive's other cards was written by a run that was
 // interrupted before any of those was: it counts for nothing.
 func cardOn(ctx context.Context, a *archive.Archive, m archive.Member) (joined string, err error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,11 +53,8 @@ func takeRecord(dir string) (*record, error) {
 	if r.lock, err = os.OpenFile(r.file+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(r.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(r.lock); err != nil {
 		r.unlock()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errRunning
-		}
 		return nil, err
 	}
 	data, err := os.ReadFile(r.file)
@@ -68,6 +66,23 @@ func takeRecord(dir string) (*record, error) {
 		return &record{file: r.file, lock: r.lock}, nil
 	}
 	return r, nil
+}
+
+// A process that was just killed may hold its lock until the disk has finished its last write.
+const (
+	lockTries = 20
+	lockWait  = 100 * time.Millisecond
+)
+
+func flock(f *os.File) error {
+	for range lockTries {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		time.Sleep(lockWait)
+	}
+	return errRunning
 }
 
 // unlock lets the next run begin.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"cairn/archive"
@@ -105,7 +104,7 @@ func Replace(ctx context.Context, a *archive.Archive, old string, m archive.Memb
 func Find(a *archive.Archive, name string) (archive.MemberInfo, error) {
 	var found []archive.MemberInfo
 	for _, m := range a.Members() {
-		if name == m.ID || name == m.URL && name != "" || name == m.Label || strings.HasPrefix(m.Label, name+" (") || m.Number >= 0 && name == strconv.Itoa(m.Number) {
+		if name == m.ID || name == m.URL && name != "" || name == m.Label || m.Number >= 0 && name == strconv.Itoa(m.Number) {
 			found = append(found, m)
 		}
 	}

@@ -33,6 +33,7 @@ func (r *replacer) list(ctx context.Context) (map[pack.ID]*packSeen, error) {
 	var newErr error
 	for label, s := range stores {
 		number++
+		member := number
 		wg.Go(func() {
 			for _, prefix := range []string{"index/", "binaries/"} {
 				for info, err := range s.List(ctx, prefix) {
@@ -49,7 +50,7 @@ func (r *replacer) list(ctx context.Context) (map[pack.ID]*packSeen, error) {
 						if packs[id] == nil {
 							packs[id] = &packSeen{kind: anyKind(kind)}
 						}
-						packs[id].at = append(packs[id].at, sighting{number, info.Size})
+						packs[id].at = append(packs[id].at, sighting{member, info.Size})
 						mu.Unlock()
 					}
 				}

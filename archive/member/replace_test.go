@@ -3,6 +3,7 @@ package member
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"cairn/archive"
@@ -160,17 +161,18 @@ func TestReplaceBeside(t *testing.T) {
 	b.backup(b.mustOpen(), 1, 2, 3000)
 	other := b.mustOpen() // by the old cards
 	n := 1
+	var mu sync.Mutex
 	b.via = func(name string, s remote.Store) remote.Store {
 		if name != "/new" {
 			return s
 		}
 		return &hooks{s, func(object string) {
+			mu.Lock()
+			defer mu.Unlock()
 			// once in the middle, once when all is there and the card is about to be written
-			if object == "cairn.json" || n == 1 {
+			if n < 3 && (object == "cairn.json" || n == 1) {
 				n++
-				if n <= 3 {
-					b.backup(other, byte(n), 2, 3000)
-				}
+				b.backup(other, byte(n), 2, 3000)
 			}
 		}}
 	}

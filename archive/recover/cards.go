@@ -122,7 +122,7 @@ func (r *CardsReport) keys(ctx context.Context, stores []archive.Member, o Cards
 		return o.Keys, nil
 	}
 	if len(slots) == 0 {
-		return nil, remote.WithHint(errors.New("there is no key slot in any of these places"), "give the recovery text that `cairn key export` printed once (--recovery-text FILE)")
+		return nil, remote.WithHint(errors.New("there is no key slot in any of these places"), "give the recovery text that `cairn key export` printed once (--recovery-text FILE); if the objects lie there under other names, sort them into a new archive (--to NEW…)")
 	}
 	id, found := seal.ArchiveID{}, false
 	for _, m := range stores {

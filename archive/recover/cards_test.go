@@ -299,6 +299,9 @@ func TestImport(t *testing.T) {
 		if r, err := Import(t.Context(), stores(t, heap), stores(t, b.mkdir("one")), ImportOptions{CardsOptions: CardsOptions{Keys: b.keys, DryRun: true, Now: b.now}}); err != nil || r.Copied > 0 || len(b.tree(b.mkdir("one"))) > 0 {
 			t.Errorf("dry run: %+v, %v", r, err)
 		}
+		if r, err := Import(t.Context(), stores(t, heap), stores(t, filepath.Join(b.base, "later")), ImportOptions{CardsOptions: CardsOptions{Keys: b.keys, DryRun: true, Now: b.now}}); err != nil || r.Shards == 0 {
+			t.Errorf("dry run to a place that is not there yet: %+v, %v", r, err)
+		}
 		b.dirs = nil
 		for i := range b.k + b.m {
 			b.dirs = append(b.dirs, b.mkdir(fmt.Sprintf("new%d", i)))

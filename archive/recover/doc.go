@@ -15,7 +15,7 @@
 //   - Nothing is written that was not proved: shards by the hashes in their headers, headers by their signatures, directories and
 //     trees by their seals and names. What is written is only ever added; no object that is there is changed or removed.
 //   - What is said of a file is what its blobs' shards say that are there now: a blob can be read if its own shard is there in full length
-//     or k others are. That shards rot is not seen here; check --read-data sees it.
+//     or k others are. That shards rot is not seen here: check --read-data sees it, and a restore.
 //   - A tree that an existing snapshot has as its root is never made a snapshot again, so everything here can be run twice.
 //
 // A crash leaves snapshots that were recovered already, imported shards and no cards, or nothing. Functions use goroutines of their own and end

@@ -24,12 +24,19 @@ type Incomplete struct {
 func (i *Incomplete) String() string {
 	switch {
 	case i.Dir:
-		return fmt.Sprintf("%q: entries of this directory are lost, and what is below them: %v", i.Path, i.Err)
+		return fmt.Sprintf("%q: entries of this directory are lost, and what is below them", i.Path)
 	case len(i.Ranges) == 0: // the size that was recorded is not that of the content
 		return fmt.Sprintf("%q: %d of %d bytes are lost", i.Path, i.Missing, i.Size)
 	}
-	r := i.Ranges[0]
-	return fmt.Sprintf("%q: %d of %d bytes are lost, first %d to %d", i.Path, i.Missing, i.Size, r.Offset, r.Offset+r.Length-1)
+	text := fmt.Sprintf("%q: %d of %d bytes are lost", i.Path, i.Missing, i.Size)
+	first, last := i.Ranges[0], i.Ranges[len(i.Ranges)-1]
+	switch {
+	case !i.Exact:
+		return fmt.Sprintf("%s, somewhere from %d to %d", text, first.Offset, last.Offset+last.Length-1)
+	case len(i.Ranges) > 1:
+		return fmt.Sprintf("%s: %d to %d, and %d more", text, first.Offset, first.Offset+first.Length-1, len(i.Ranges)-1)
+	}
+	return fmt.Sprintf("%s: %d to %d", text, first.Offset, first.Offset+first.Length-1)
 }
 
 // name tells of everything incomplete below a directory. What is whole is not entered.

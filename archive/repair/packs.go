@@ -245,13 +245,13 @@ func rebuildable(p *archive.PackRepair, k int) bool {
 
 // tellShard records what became of one shard. The missing ones of a pack that cannot be made are one finding, in losses.
 func (r *run) tellShard(name archive.PackName, p *archive.PackRepair, s *archive.ShardRepair, can bool) {
-	f := Finding{Object: name.String(), Member: s.Member, Problem: fmt.Sprintf("shard %d of a %s pack is %s", s.Shard, p.Kind, s.Before)}
+	f := Finding{Object: name.String(), Member: s.Member, Problem: fmt.Sprintf("shard %d of %s pack is %s", s.Shard, article(p.Kind), s.Before)}
 	if s.Before == archive.ShardBad && s.Err != nil {
 		text := s.Err.Error()
 		if corrupt := (*pack.CorruptError)(nil); errors.As(s.Err, &corrupt) {
 			text = corrupt.Brief()
 		}
-		f.Problem = fmt.Sprintf("shard %d of a %s pack: %s", s.Shard, p.Kind, text)
+		f.Problem = fmt.Sprintf("shard %d of %s pack: %s", s.Shard, article(p.Kind), text)
 	}
 	switch {
 	case s.Before == archive.ShardGood, s.Before == archive.ShardAway, !can && s.Before == archive.ShardMissing:
@@ -327,7 +327,7 @@ func (r *run) lost(l Loss) {
 			p.Lost = append(p.Lost, l)
 		}
 	})
-	r.found(Finding{Object: l.Pack.String(), Problem: fmt.Sprintf("%d of the %d shards that a %s pack needs are good", l.Good, l.Need, l.Kind), Outcome: Left})
+	r.found(Finding{Object: l.Pack.String(), Problem: fmt.Sprintf("%d of the %d shards that %s pack needs are good", l.Good, l.Need, article(l.Kind)), Outcome: Left})
 }
 
 // losses tells the packs that are lost from those whose upload was interrupted: a segment names the former. It also finds those
@@ -376,4 +376,11 @@ func (r *run) named(ctx context.Context) (named map[archive.PackName]bool, sure 
 		return nil
 	})
 	return named, sure, err
+}
+
+func article(kind chunk.Type) string {
+	if kind == chunk.Index {
+		return "an " + kind.String()
+	}
+	return "a " + kind.String()
 }

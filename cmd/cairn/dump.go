@@ -28,6 +28,7 @@ Examples:
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Value: "tar", Usage: "`FORMAT` for directories: tar or zip"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead, which must not exist"},
+			salvageFlag(),
 		}, selectFlags()...),
 		Action: func(c *cli.Context) error { return e.runDump(c) },
 	})
@@ -42,6 +43,9 @@ func (e *env) runDump(c *cli.Context) error {
 		return usage("dump: --format is tar or zip, not %q", format)
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		if err := a.Enough(); err != nil && !a.Salvages() {
+			return err
+		}
 		s, in, err := e.selectSnapshot(c, a, c.Args().First())
 		if err != nil {
 			return err

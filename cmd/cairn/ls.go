@@ -28,6 +28,7 @@ Examples:
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show mode, owner, size and time"},
 			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "list everything below"},
+			salvageFlag(),
 		}, selectFlags()...),
 		Action: func(c *cli.Context) error { return e.runLs(c) },
 	})
@@ -204,6 +205,7 @@ Examples:
 			&cli.StringSliceFlag{Name: "snapshot", Aliases: []string{"s"}, Usage: "look in `SNAPSHOT` only"},
 			&cli.BoolFlag{Name: "newest", Usage: "stop at the newest snapshot that has a match"},
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show mode, owner, size and time"},
+			salvageFlag(),
 		}, selectFlags()...),
 		Action: func(c *cli.Context) error { return e.runFind(c) },
 	})

@@ -120,7 +120,7 @@ func (e *env) printMembers(a *archive.Archive, r *member.ListReport) error {
 			free = humanize.IBytes(s.Free)
 		}
 		if s.Store == nil {
-			fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t%s\t%s\n", number, s.State, free, printable(s.Label))
+			fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t%s\t%s (%s)\n", number, s.State, free, printable(s.Label), printable(s.Problem))
 			continue
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", number, s.State, s.Latency.Round(time.Microsecond), comma(uint64(s.Objects)),

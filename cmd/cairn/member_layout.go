@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -123,18 +124,20 @@ func (e *env) changeLayout(c *cli.Context, choose func(*archive.Archive) (ids, a
 	if err != nil {
 		return err
 	}
-	if len(ids) != g.N() {
-		return usage("%d members, but data + parity = %d", len(ids), g.N())
-	}
-	o := member.LayoutOptions{Data: g.K, Parity: g.M, Members: ids, Reopen: e.reopen(c, a), Rewrite: e.rewriteOptions(c, a)}
-	estimate, err := member.EstimateLayout(c.Context, a, g, o.Rewrite)
+	joined, err := e.joined(c, p, a, added)
 	if err != nil {
 		return err
 	}
-	if c.Bool("dry-run") || !e.quiet && !e.json {
-		if err := e.tellEstimate(estimate, g, c.Bool("dry-run")); err != nil || c.Bool("dry-run") {
-			return err
+	if len(ids) != g.N() && !joined {
+		return usage("%d members, but data + parity = %d", len(ids), g.N())
+	}
+	o := member.LayoutOptions{Data: g.K, Parity: g.M, Members: ids, Reopen: e.reopen(c, a), Rewrite: e.rewriteOptions(c, a)}
+	if joined { // what is left to do shows with all members only
+		if c.Bool("dry-run") {
+			return hint(errors.New("this change is under way"), "`cairn member layout --resume --dry-run` with all members in CAIRN_ARCHIVE tells what is left")
 		}
+	} else if err := e.estimate(c, a, g, o.Rewrite); err != nil || c.Bool("dry-run") {
+		return err
 	}
 	for _, address := range added {
 		m, err := e.newMember(c, p, address, false)
@@ -157,6 +160,20 @@ func (e *env) changeLayout(c *cli.Context, choose func(*archive.Archive) (ids, a
 	return e.tellLayout(r, time.Since(start))
 }
 
+// joined says whether one of the places is a member already: an interrupted command is run again.
+func (e *env) joined(c *cli.Context, p *place, a *archive.Archive, added []string) (bool, error) {
+	list, err := e.openMembers(c, p, added)
+	if err != nil {
+		return false, err
+	}
+	for _, m := range list {
+		if yes, err := member.Joined(c.Context, a, m); yes || err != nil {
+			return yes, err
+		}
+	}
+	return false, nil
+}
+
 func missingFrom(list, have []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(have, s) })
 }
@@ -164,6 +181,18 @@ func missingFrom(list, have []string) []string {
 func (e *env) rewriteOptions(c *cli.Context, a *archive.Archive) member.RewriteOptions {
 	return member.RewriteOptions{RoundPacks: c.Int("round"), Dir: under(e.cacheBase(c), a.ID()), Progress: &member.Progress{},
 		Notice: func(text string) { e.say("note: %s", text) }}
+}
+
+// estimate tells what a change will cost.
+func (e *env) estimate(c *cli.Context, a *archive.Archive, g pack.Geometry, o member.RewriteOptions) error {
+	s, err := member.EstimateLayout(c.Context, a, g, o)
+	if err != nil {
+		return err
+	}
+	if dry := c.Bool("dry-run"); dry || !e.quiet && !e.json {
+		return e.tellEstimate(s, g, dry)
+	}
+	return nil
 }
 
 func (e *env) tellEstimate(s *member.Estimate, g pack.Geometry, dry bool) error {

@@ -166,7 +166,7 @@ func (e *env) failedPacks(failed map[pack.ID]error, format, next string) error {
 func replaceAddress(members []string, old archive.MemberInfo, to string) []string {
 	list := slices.Clone(members)
 	for i, m := range list {
-		if old.ID != "" && (m == old.URL || strings.HasPrefix(old.Label, m+" (")) {
+		if old.ID != "" && (m == old.URL || m == old.Label) {
 			list[i] = to
 			return list
 		}

@@ -101,7 +101,12 @@ func (e *env) openIndex(base string, id seal.ArchiveID) (archive.Index, error) {
 }
 
 func (e *env) warnMissing(a *archive.Archive) {
-	missing := a.Missing()
+	var missing []string
+	for _, m := range a.Set().Members() {
+		if m.Store == nil {
+			missing = append(missing, fmt.Sprintf("%s (%v)", m.Label, m.Err))
+		}
+	}
 	if len(missing) == 0 {
 		return
 	}
@@ -112,10 +117,17 @@ func (e *env) warnMissing(a *archive.Archive) {
 	}
 	switch {
 	case left < a.Geometry().K && a.Salvages():
-		e.warn("only what the others hold can be read, until %d more are back", a.Geometry().K-left)
+		e.warn("only what the others hold can be read, until %s back", more(a.Geometry().K-left))
 	case left < a.Geometry().K:
-		e.warn("files cannot be read until %d more are back", a.Geometry().K-left)
+		e.warn("files cannot be read until %s back", more(a.Geometry().K-left))
 	}
+}
+
+func more(n int) string {
+	if n == 1 {
+		return "one more is"
+	}
+	return fmt.Sprintf("%d more are", n)
 }
 
 // withArchive opens the archive, runs fn and closes it.

@@ -36,7 +36,7 @@ index with what the surviving columns hold, for "restore --salvage" and the next
 With --snapshots it reads all trees. Those that no snapshot leads to, and that look like the top of a backup, become
 snapshots again (series and tag "recovered"); an interrupted backup may show up as one. Other directories that
 nothing leads to are told, and restored with --to DIR. Then it says which files of which snapshots are
-incomplete, and which bytes of them are lost. What is listed in full length counts as good: "check --read-data" reads it.
+incomplete, and which bytes of them are lost. Shards that are listed in full length count as good.
 
 With --cards PLACE… it makes new cards for members that all lost theirs, whatever their directories are called
 now: the shards tell which member each is. An empty directory takes a lost member's place. When the
@@ -72,6 +72,11 @@ func (e *env) runRecover(c *cli.Context) (bool, error) {
 		return true, usage("repair: --to goes with --cards or --snapshots, --recovery-text with --cards")
 	}
 	return true, run(c)
+}
+
+// salvageFlag is for commands that only look.
+func salvageFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "salvage", Usage: "go on with fewer members than are needed, with what they hold"}
 }
 
 // withSalvage is withArchive that goes on with too few members.
@@ -287,7 +292,11 @@ func (e *env) restoreParts(ctx context.Context, a *archive.Archive, parts []reco
 				fmt.Fprintf(e.stderr, "  … and %d more\n", r.Failed-n)
 				break
 			}
-			fmt.Fprintf(e.stderr, "%s: %s: %v\n", f.Kind, printable(filepath.Join(dir, f.Path)), f.Err)
+			if path := printable(filepath.Join(dir, f.Path)); f.Kind == restore.Damaged || f.Kind == restore.Unreachable {
+				fmt.Fprintf(e.stderr, "not whole: %s\n", path)
+			} else {
+				fmt.Fprintf(e.stderr, "%s: %s: %v\n", f.Kind, path, f.Err)
+			}
 		}
 		e.say("restored %s to %s", plural(uint64(r.Files+r.Links), "file", "files"), dir)
 	}

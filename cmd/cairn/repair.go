@@ -35,6 +35,7 @@ Exit code 4 if something is lost (with a key, the files are named), 5 if too few
 Examples:
   cairn repair
   cairn repair --missing               (after a member was away)
+  cairn repair --refill                (after empty disks or buckets took the place of lost ones, under the same addresses)
   cairn repair --shards                (on a machine without the key)
   cairn repair --subset 3/7            (a seventh each night)
   cairn repair --dry-run               (what would be written?)
@@ -43,6 +44,7 @@ Examples:
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "shards", Usage: "work without a key: shards and copies only"},
 			&cli.BoolFlag{Name: "missing", Aliases: []string{"quick"}, Usage: "do not read good shards: heal what the listings lack and what was noted as bad"},
+			&cli.BoolFlag{Name: "refill", Usage: "first make members that are missing anew in the places that are named for them and empty"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "write nothing, say what would be written"},
 			&cli.StringFlag{Name: "subset", Usage: "only part `N/M` of the packs (the M parts are all of them), or P% or SIZE, chosen at random"},
 		}, recoverFlags()...),
@@ -69,6 +71,15 @@ func (e *env) runRepair(c *cli.Context) error {
 			return &exitError{exitUsage, fmt.Errorf("repair: %w", err)}
 		}
 		o.Choose = s.Has
+	}
+	if c.Bool("refill") {
+		if c.Bool("shards") || o.DryRun {
+			return usage("repair: --refill writes cards, which needs a key, and has no dry run (`cairn member replace --dry-run` has)")
+		}
+		if err := e.refill(c); err != nil {
+			return err
+		}
+		o.Missing = o.Missing || !c.IsSet("subset") // what was filled was read back just now
 	}
 	return e.repairPacks(c, o)
 }

@@ -87,6 +87,9 @@ func (e *env) runRestore(c *cli.Context) error {
 		return usage("restore: --delete needs --in-place")
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
+		if err := a.Enough(); err != nil && !a.Salvages() {
+			return err
+		}
 		s, path, err := e.selectSnapshot(c, a, c.Args().First())
 		if err != nil {
 			return err
@@ -240,6 +243,7 @@ func (e *env) tellRestore(c *cli.Context, s *snapshot.Snapshot, r *restore.Repor
 		}
 	case c.Bool("dry-run"):
 		e.print("dry run: %d to create, %d to update, %d to touch up, %d to delete, %d as recorded", r.Created, r.Updated, r.MetaOnly, r.Deleted, r.Identical)
+	case e.quiet:
 	default:
 		e.print("restored %s files, %s dirs, %s others: %s written, %s found right, in %s", comma(uint64(r.Files+r.Links)), comma(uint64(r.Dirs)), comma(uint64(r.Others)),
 			humanize.IBytes(r.BytesWritten), humanize.IBytes(r.BytesUnchanged), took.Round(10*time.Millisecond))

@@ -1,3 +1,4 @@
+// The S3 server that the tests run (tests/servers). A module of its own, so that its dependencies stay out of Cairn's.
 module cairn/tests/s3
 
 go 1.26.0
