@@ -16,7 +16,7 @@ const (
 	// smallPack is how large the columns of a pack are, all together, when it is read whole at once: one backup of a day leaves so few trees.
 	smallPack = 2 << 20
 	// cachedTiles bounds what is kept. All columns of the part of a pack that a walk is in take half of it.
-	cachedTiles = 24 << 20
+	cachedTiles = 16 << 20
 	// maxAhead is how many of the trees that a walk will come to are remembered, aheadTiles and aheadBytes how much of them is read at once, so
 	// that a walk over hundreds of small packs does not wait for each.
 	maxAhead   = 4096

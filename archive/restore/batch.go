@@ -16,7 +16,7 @@ const (
 	// entryBytes is what a file, link or directory takes in a batch.
 	entryBytes = 1024
 	maxBlobs   = 1 << 16
-	maxEntries = 1 << 15 // two packs that are filled side by side hold some 12,000 files of a source tree
+	maxEntries = 24 << 10 // two packs that are filled side by side hold some 12,000 files of a source tree
 )
 
 // batch is what is restored together: files with their blobs, links to them, and the directories that are finished once

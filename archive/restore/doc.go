@@ -1,7 +1,7 @@
 // Package restore writes what a snapshot holds to files on disk, and streams it as tar or zip.
 //
 //	tree ─ walk ─ batch of files ─ Sizes ─ compare with what exists ─ Fetch ─ write at offsets ─ metadata
-//	                  └ full: 16,384 entries or 65,536 blobs           (in pack order)
+//	                  └ full: 24,576 entries or 65,536 blobs           (pack by pack; what needs a pack that will be needed again waits)
 //
 // Words: the target is the directory that the user named; an entry is one name in a directory of it.
 // An entry is made, updated (content), corrected (metadata only), kept as it is, or refused because

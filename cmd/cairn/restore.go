@@ -259,7 +259,7 @@ func (e *env) tellRestore(c *cli.Context, s *snapshot.Snapshot, r *restore.Repor
 func restoreVerdict(r *restore.Report, salvage bool) error {
 	if salvage && r.Damaged+r.Unreachable > 0 {
 		return &exitError{exitDamage, hint(fmt.Errorf("%s could not be restored whole", plural(uint64(r.Damaged+r.Unreachable), "entry", "entries")),
-			"everything else is restored, and what could be had of files is in NAME.incomplete; an older snapshot may have them")}
+			"everything else is restored, and what could be had of files is in NAME.incomplete; `cairn repair --snapshots --to DIR` finds what is below directories that are lost")}
 	}
 	switch {
 	case r.Damaged > 0:
