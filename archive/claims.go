@@ -142,26 +142,7 @@ func (a *Archive) settle(ctx context.Context) error {
 	}
 	var open error
 	for n, id := range a.ids {
-		list := claims[id]
-		if len(list) < 2 {
-			continue
-		}
-		truly := claimant(list, id, is)
-		for i, f := range list {
-			f.claimed = true
-			if f == truly {
-				continue
-			}
-			f.card = nil
-			if truly != nil {
-				f.bad = fmt.Errorf("its card is that of %s", truly.URL)
-				continue
-			}
-			other := list[(i+1)%len(list)]
-			f.bad = remote.WithHint(fmt.Errorf("its card says that it is member %d, as that of %s does, and their shards do not tell which of them is", n, other.URL),
-				"name each member once, or put its cairn.json back from a copy")
-		}
-		if truly == nil && open == nil {
+		if list := claims[id]; len(list) > 1 && !decide(list, claimant(list, id, is), n) && open == nil {
 			open = remote.WithHint(fmt.Errorf("%s and %s are the same member (number %d) of the archive", list[0].URL, list[1].URL, n),
 				"name each member once; a copy of a member cannot stand in for another one")
 		}
@@ -170,6 +151,25 @@ func (a *Archive) settle(ctx context.Context) error {
 		return open
 	}
 	return nil
+}
+
+// decide leaves out the stores that are not member n, though they say so: all of them when truly is nil, and then it is false.
+func decide(list []*foundMember, truly *foundMember, n int) bool {
+	for i, f := range list {
+		f.claimed = true
+		if f == truly {
+			continue
+		}
+		f.card = nil
+		if truly != nil {
+			f.bad = fmt.Errorf("its card is that of %s", truly.URL)
+			continue
+		}
+		other := list[(i+1)%len(list)]
+		f.bad = remote.WithHint(fmt.Errorf("its card says that it is member %d, as that of %s does, and their shards do not tell which of them is", n, other.URL),
+			"name each member once, put its cairn.json back from a copy, or let `cairn repair` renew it if its shards are another member's")
+	}
+	return truly != nil
 }
 
 // there counts the members of the current layout that are used.

@@ -51,6 +51,7 @@ func TestFalseCards(t *testing.T) {
 	}
 	extra := func(t *testing.T, b *bench) { // one more address, of another archive
 		other := newBench(t, b.k, b.m)
+		other.save(other.open(), blobs(3, 20, 5000)...)
 		b.mem, b.stores = append(b.mem, other.mem[0]), append(b.stores, other.stores[0])
 	}
 	replica := func(of int) func(t *testing.T, b *bench) { // one more address, of a copy
@@ -268,4 +269,31 @@ func TestClaimsCost(t *testing.T) {
 	if n := lists(); n == 0 || n > 4 {
 		t.Errorf("opening with a doubt lists %d times", n)
 	}
+}
+
+// TestForgedRevision: a card that nobody signed names an archive of strangers, of which it is the latest state, and its store gives no key slots.
+func TestForgedRevision(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 1)
+	list := blobs(1, 20, 5000)
+	b.save(b.open(), list...)
+	c := *b.openWith(Options{}).card
+	c.Revision, c.Features = 7, []string{featureLayouts}
+	c.Layout.Members = []string{c.Member, strings.Repeat("1", 32), strings.Repeat("2", 32)}
+	data, err := c.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.putCard(0, data)
+	for _, name := range b.names(keyPrefix) {
+		remove(t, b.mem[0], name)
+	}
+	a, err := Open(t.Context(), b.members(), b.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.BadCards()) != 1 || len(a.Missing()) != 1 || a.card.Revision != 0 {
+		t.Errorf("revision %d, bad %v, missing %v", a.card.Revision, a.BadCards(), a.Missing())
+	}
+	b.fetchAll(a, list)
 }
