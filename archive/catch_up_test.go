@@ -10,6 +10,7 @@ import (
 	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
+	"cairn/remote"
 	"cairn/remote/fault"
 	"cairn/snapshot"
 )
@@ -65,6 +66,35 @@ func TestCatchUp(t *testing.T) {
 			t.Errorf("%d shards are still suspected", n)
 		}
 		b.fetchAll(b.without(0).open(), blobs(2, 30, 5000))
+	}
+}
+
+// TestCatchUpHanging: a member that the backup gave up because it hangs holds up nothing after the commit for longer than a second, and is
+// named.
+func TestCatchUpHanging(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 1)
+	a := b.openWith(b.inDir(t.TempDir()))
+	b.stores[1].Set(fault.Rule{Err: remote.ErrUnavailable})
+	short := b.save(a, blobs(1, 30, 5000)...)
+	b.stores[1].Set(fault.Rule{Do: fault.Hang})
+	if !a.Set().Members()[1].Benched || len(short.Degraded) == 0 {
+		t.Fatalf("%+v, degraded %v", a.Set().Members()[1], short.Degraded)
+	}
+	begin := time.Now()
+	r := a.CatchUp(t.Context(), []*snapshot.Snapshot{short})
+	if took := time.Since(begin); took > 3*benchedWithin {
+		t.Errorf("took %v", took)
+	}
+	if r.Healed() > 0 || len(r.Errs) > 0 || len(r.Lacking) != 1 || !strings.Contains(r.Lacking[0], "store1") {
+		t.Errorf("%+v", r)
+	}
+	b.stores[1].Set()
+	if r := b.open().CatchUp(t.Context(), []*snapshot.Snapshot{short}); r.Healed() == 0 || len(r.Errs)+len(r.Lacking) > 0 {
+		t.Errorf("it is back: %+v", r)
+	}
+	if left := b.lack(1); len(left) > 0 {
+		t.Errorf("still lacking %v", left)
 	}
 }
 

@@ -107,13 +107,25 @@ type headerRead struct {
 
 // geometryOf asks one member after the other for a header of the pack: the shards have one name on all members, whatever
 // the layout. The id is a hash of the header, so a member cannot lie. The member on which the first shard lies in the current
-// layout comes first, and for most packs it is the only one that is asked.
+// layout comes first, and for most packs it is the only one that is asked. Those that do not answer for now come last.
 func (a *Archive) geometryOf(ctx context.Context, id pack.ID, kind chunk.Type) (pack.Geometry, error) {
 	members := a.all.Members()
 	reads := make([]headerRead, len(members))
 	first := pack.Member(id, 0, a.geom.N())
-	for i := range members {
-		i = (first + i) % len(members)
+	order := make([]int, len(members))
+	for i := range order {
+		order[i] = (first + i) % len(members)
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		switch {
+		case members[i].Benched == members[j].Benched:
+			return 0
+		case members[j].Benched:
+			return -1
+		}
+		return 1
+	})
+	for _, i := range order {
 		reads[i] = a.readHeader(ctx, members[i], id, kind)
 		if ctx.Err() != nil {
 			return pack.Geometry{}, ctx.Err()

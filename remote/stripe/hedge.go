@@ -20,9 +20,9 @@ const (
 	trialLast  = 30 * time.Second
 	// learning is how much longer than Options.Hedge a read may take while nothing is known of its member.
 	learning = 4
-	// A member hangs whose read is on its way for twice as long as makes it late, and for hungShare of Options.Grace (4 s) at least, while
-	// another has answered since: then it is not the line or this machine.
-	hungLate  = 2
+	// A member hangs whose read is on its way for hungTimes as long as makes it late, and as those took that others have answered since, and
+	// for hungShare of Options.Grace (4 s) at least: then it is not the line or this machine.
+	hungTimes = 2
 	hungShare = 0.4
 )
 
@@ -206,6 +206,7 @@ func (g *group) typical(c class) time.Duration {
 // faster: then it is the times that have changed.
 func (g *group) clock(m *member, c class, took time.Duration) {
 	m.meter.average(c, took)
+	m.meter.took.Store(int64(max(took, 1)))
 	m.meter.answered.Store(time.Now().UnixNano())
 	if len(g.members) > 1 && g.o.Hedge >= 0 {
 		if took <= g.late(m, c) {
@@ -229,9 +230,18 @@ func (s *Set) mayRace(m *member, c class, trial bool, waited time.Duration, requ
 
 // hangs says whether a member does not answer while others do.
 func (g *group) hangs(m *member, c class, waited time.Duration, now time.Time) bool {
-	if g.o.Grace < 0 || waited < max(hungLate*g.late(m, c), time.Duration(hungShare*float64(g.o.Grace))) {
+	if g.o.Grace < 0 || waited < max(hungTimes*g.late(m, c), time.Duration(hungShare*float64(g.o.Grace))) {
 		return false
 	}
-	begun := now.Add(-waited).UnixNano()
-	return m.meter.answered.Load() < begun && slices.ContainsFunc(g.members, func(o *member) bool { return o != m && o.meter.answered.Load() > begun })
+	begun, slowest := now.Add(-waited).UnixNano(), time.Duration(0)
+	for _, o := range g.members {
+		if o.meter.answered.Load() <= begun {
+			continue
+		}
+		if o == m {
+			return false
+		}
+		slowest = max(slowest, time.Duration(o.meter.took.Load()))
+	}
+	return slowest > 0 && waited >= hungTimes*slowest
 }

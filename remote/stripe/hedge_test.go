@@ -100,6 +100,45 @@ func TestHangingMember(t *testing.T) {
 	}
 }
 
+// TestHangWithoutBudget: a read that hangs is raced after 4 s although no race was earned, and the next ones go round the member. When all
+// members are as slow, none is raced before 10 s.
+func TestHangWithoutBudget(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		f := func(t *testing.T) {
+			r := newRig(6)
+			defer r.Close()
+			o, shards := pack(t, 4, 2, 0)
+			must(t, put(t, r, o, shards))
+			r.latency(100*time.Millisecond, 0)
+			r.reads(t, o, shards, 200, 1)
+			r.budget.tokens.Store(0)
+			if all {
+				r.latency(7*time.Second, 0)
+			} else {
+				r.faults[1].Set(fault.Rule{Do: fault.Hang})
+			}
+			before := r.gets()
+			took := r.reads(t, o, shards, 4, 4)
+			switch n := r.gets() - before; {
+			case all && n != 4:
+				t.Errorf("all are slow: %d requests for 4 reads", n)
+			case !all && (took < 3*time.Second || took > 5*time.Second):
+				t.Errorf("4 reads, one of which hangs, took %v", took)
+			}
+			if all {
+				return
+			}
+			if took := r.reads(t, o, shards, 40, 1); took > 8*time.Second {
+				t.Errorf("40 more took %v", took)
+			}
+			if m := r.Members(); !m[1].Slow {
+				t.Errorf("%+v", m[1])
+			}
+		}
+		t.Run("", func(t *testing.T) { bubble(t, f) })
+	}
+}
+
 // TestRacesAreFew: where all members are slow at times, as on a machine that is short of CPU, races add at most 5 % to
 // the requests and bytes, but for two at the beginning.
 func TestRacesAreFew(t *testing.T) {

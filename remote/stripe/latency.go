@@ -54,7 +54,7 @@ const (
 type meter struct {
 	inFlight         atomic.Int32
 	requests, errors atomic.Int64
-	answered         atomic.Int64          // when a read was last answered, in Unix nanoseconds
+	answered, took   atomic.Int64          // when the last read was answered (Unix nanoseconds), and after how long
 	p95s             [classes]atomic.Int64 // ns; 0: too few samples
 	averages         [classes]atomic.Int64 // ns, an exponentially weighted moving average; 0: none
 

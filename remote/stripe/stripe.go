@@ -16,9 +16,9 @@
 //     max(10 s, 8 × the slowest other), then it is benched. A write never gives anybody up before enough members acknowledged.
 //   - A read that takes longer than max(250 ms, 3 × the member's 95th percentile for such sizes) is raced (hedged): the
 //     same bytes are calculated from K others, and the first result counts. Races may add 5 % to the number of requests, and two at
-//     the beginning, so that a machine that is short of CPU does not read everything twice; after 10 s a read is raced in any case. A
-//     member that was late three times in a row and lost is slow: reads go round it at once, but one now and then
-//     (after 1, 2, 4 … 30 s) that finds out whether it has recovered.
+//     the beginning, so that a machine that is short of CPU does not read everything twice; after 10 s a read is raced in any case, and
+//     after 4 s if others have answered meanwhile in less than half of that time. A member that was late three times in a row and
+//     lost, or hung like that, is slow: reads go round it at once, but one now and then (after 1, 2, 4 … 30 s) that finds out whether it has recovered.
 //
 // So a healthy read is one request, and a degraded one K. Which K: the fastest by moving averages, and among equals those with
 // the fewest requests on their way. Content is not verified here, except by the function given to GetVerified; who
