@@ -30,7 +30,7 @@ func (w *Writer) wait(ctx context.Context) error {
 			w.release()
 		}
 	}()
-	for ; n < maxUploads; n++ {
+	for ; n < cap(w.uploads); n++ {
 		if err := w.acquire(ctx); err != nil {
 			return err
 		}

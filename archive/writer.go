@@ -20,7 +20,8 @@ const (
 	openPacks = 2
 	// maxUploads bounds the packs on their way. Who finds no room waits for one of these before another pack is begun, so
 	// there are never more than openPacks data packs, a tree pack and maxUploads packs in memory, however many goroutines
-	// save: (3·k + 2·(k+m))·T for a column of T bytes (pack.Writer), which is 80 MiB for 1+0, 192 MiB for 2+1 and 4+2.
+	// save: (3·k + 2·(k+m))·T for a column of T bytes (pack.Writer), which is 80 MiB for 1+0, 192 MiB for 2+1 and 4+2. A chunk
+	// larger than T makes one of the open packs up to twice as long, and those on their way that held one.
 	// Each Save holds its sealed blob besides, 8 MiB at the most.
 	maxUploads = 2
 	// A segment is published after so many blobs or so much time: what an interrupted first backup can lose when its
@@ -28,6 +29,15 @@ const (
 	publishBlobs = 1 << 16
 	publishEvery = 2 * time.Minute
 )
+
+// uploadBytes is how much may be on its way when all packs are long: where two would be more, packs go one by one. With 10+4 one
+// long pack has 112 MiB.
+const uploadBytes = 192 << 20
+
+// uploadsAt returns how many packs may be on their way at once.
+func uploadsAt(g pack.Geometry) int {
+	return max(1, min(maxUploads, uploadBytes/(g.N()*2*g.DefaultTarget())))
+}
 
 type blobKey struct {
 	t  chunk.Type
@@ -111,7 +121,7 @@ func (a *Archive) newWriter(ctx context.Context) (*Writer, error) {
 		a: a, session: session, lastPub: time.Now(),
 		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
 		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{},
-		uploads: make(chan struct{}, maxUploads),
+		uploads: make(chan struct{}, uploadsAt(a.geom)),
 	}
 	w.life, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return w, nil
@@ -223,16 +233,9 @@ func (w *Writer) place(b seal.Sealed, sealed []byte) (placed bool, err error) {
 	for len(w.open[b.Type]) < want {
 		w.open[b.Type] = append(w.open[b.Type], pack.NewWriter(w.a.keys, w.session, b.Type, w.a.geom, w.limits.target))
 	}
-	var room []*pack.Writer
-	empty := false
-	for _, p := range w.open[b.Type] {
-		if p.Fits(len(sealed)) {
-			room = append(room, p)
-		}
-		empty = empty || filled(p) == 0
-	}
+	room := withRoom(w.open[b.Type], len(sealed))
 	if len(room) == 0 {
-		if empty {
+		if slices.ContainsFunc(w.open[b.Type], func(p *pack.Writer) bool { return filled(p) == 0 && !p.Fits(len(sealed)) }) {
 			return false, fmt.Errorf("%s blob %s of %d bytes fits into no pack", b.Type, b.ID, len(sealed))
 		}
 		return false, nil
@@ -241,17 +244,28 @@ func (w *Writer) place(b seal.Sealed, sealed []byte) (placed bool, err error) {
 	return err == nil, err
 }
 
-// takeFull takes the fullest open pack out, unless one has room for n bytes by now.
+// withRoom returns the packs that may take n bytes. A blob that is too large for a column of target length makes a pack
+// longer, up to twice; one long pack is open at a time, because it takes twice the memory.
+func withRoom(packs []*pack.Writer, n int) []*pack.Writer {
+	if len(packs) > 0 && n > packs[0].Target() && slices.ContainsFunc(packs, (*pack.Writer).Long) {
+		packs = slices.DeleteFunc(slices.Clone(packs), func(p *pack.Writer) bool { return !p.Long() })
+	}
+	return slices.DeleteFunc(slices.Clone(packs), func(p *pack.Writer) bool { return !p.Fits(n) })
+}
+
+// takeFull takes the fullest open pack out, unless there is room for n bytes by now. For a blob that only long packs may take, that
+// is a long one.
 func (w *Writer) takeFull(t chunk.Type, n int) *pack.Writer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	packs := w.open[t]
+	if len(withRoom(packs, n)) > 0 {
+		return nil
+	}
+	long := len(packs) > 0 && n > packs[0].Target() && slices.ContainsFunc(packs, (*pack.Writer).Long)
 	fullest := -1
 	for i, p := range packs {
-		if p.Fits(n) {
-			return nil
-		}
-		if fullest < 0 || filled(p) > filled(packs[fullest]) {
+		if (!long || p.Long()) && (fullest < 0 || filled(p) > filled(packs[fullest])) {
 			fullest = i
 		}
 	}

@@ -82,6 +82,12 @@ func (w *Writer) reset() {
 // whenever MaxColumn has room for it.
 func (w *Writer) Fits(n int) bool { return w.err == nil && n > 0 && w.layout.fitting(n, nil).n > 0 }
 
+// Target is the length aimed at for each column.
+func (w *Writer) Target() int { return w.layout.target }
+
+// Long says whether a blob has made the pack longer than its target.
+func (w *Writer) Long() bool { return w.layout.limit() > w.layout.target }
+
 // Len returns how many blobs the pack holds, and their sealed bytes.
 func (w *Writer) Len() (blobs int, bytes int64) {
 	for _, s := range w.layout.spans {
@@ -160,8 +166,28 @@ func (w *Writer) place(column int, e Entry, sealed []byte, g *guest) {
 	}
 	c.Entries = append(c.Entries, e)
 	w.have[e.ID] = struct{}{}
-	w.reserve(column, max(s.size(), w.layout.target))
+	w.reserve(column, w.room(s.size()))
 	w.buffers[column] = append(w.buffers[column], sealed...)
+}
+
+// room is the length for which a column's buffer is made: the target, and twice that once a large blob has made the pack longer. A pack of
+// trees is rarely full: its buffers begin with 1 MiB and double.
+func (w *Writer) room(size int) int {
+	t := w.layout.target
+	if w.kind == chunk.Tree {
+		for step := bufferStep; step < t; step *= 2 {
+			if size <= step {
+				return step
+			}
+		}
+	}
+	switch {
+	case size <= t:
+		return t
+	case size <= 2*t && 2*t <= MaxColumn:
+		return 2 * t
+	}
+	return size
 }
 
 // reserve makes a column's buffer large enough for a length of size.
@@ -319,7 +345,7 @@ func (w *Writer) finish(i int, L int64) (uint32, error) {
 	if len(sealed)+s.used != s.size() {
 		return 0, fmt.Errorf("directory of %d bytes, computed were %d", len(sealed), s.size()-s.used)
 	}
-	w.reserve(i, int(L))
+	w.reserve(i, w.room(int(L)))
 	b := w.buffers[i]
 	from, to := len(b), HeaderSize+int(L)-len(sealed)
 	b = b[:ShardSize(L)]
@@ -333,7 +359,7 @@ func (w *Writer) finish(i int, L int64) (uint32, error) {
 func (w *Writer) shards(L int64) (shards, payloads [][]byte) {
 	shards = w.buffers
 	for range w.g.M {
-		shards = append(shards, newBuffer(int(L))[:ShardSize(L)])
+		shards = append(shards, newBuffer(w.room(int(L)))[:ShardSize(L)])
 	}
 	w.buffers = nil
 	for _, b := range shards {

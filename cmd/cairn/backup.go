@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -114,6 +115,10 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 		return err
 	}
 	o.Params = a.Chunker()
+	if a.Geometry().N() > manyMembers && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(10)
+		o.MemoryLimit = 32 << 20
+	}
 	last := a.LastOf(o.Series)
 	series, err := e.chain(ctx, a, &o, last)
 	if err != nil {
@@ -162,6 +167,10 @@ func (e *env) suspend(ctx context.Context, a *archive.Archive, w *archive.Writer
 }
 
 // runSource reads the paths, standard input or a command's output.
+// manyMembers is where packs become so large that the rest has to do with less: with 10+4 a pack that holds a chunk of 8 MiB has 112 MiB,
+// and a backup of 2 GiB of random data peaked at 875 MB before their buffers were bounded, at 415 after, and at 385 with this.
+const manyMembers = 8
+
 func (e *env) runSource(c *cli.Context, w backup.Saver, o backup.Options) (*backup.Report, error) {
 	switch {
 	case c.String("stdin") != "":
