@@ -252,7 +252,7 @@ func TestWriteGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dropDir(t, filepath.Dir(goldenTop)) })
-	for name, make := range map[string]func(m *machine){"one": goldenOne, "three": goldenThree} {
+	for name, make := range map[string]func(m *machine){"one": goldenOne, "three": goldenThree, "layouts": goldenLayouts} {
 		dir, err := filepath.Abs(filepath.Join("golden", "v1", name))
 		if err != nil {
 			t.Fatal(err)
@@ -348,4 +348,52 @@ func goldenThree(m *machine) {
 	put(t, m.path("damaged"), fmt.Sprintf("member1/%s\nmember1/%s\n", kind["data pack"], kind["index pack"]), false)
 	goldenTree(t, true)
 	m.with("CAIRN_KEY_FILE=" + m.path("writer")).golden("writer")
+}
+
+// goldenLayouts was 2+1 and became 3+2, and then one of the old members was replaced. A machine that had not heard of the change
+// made another snapshot in the old layout, so that packs of both are there.
+func goldenLayouts(m *machine) {
+	t := m.t.(*testing.T)
+	dropDir(t, goldenTop)
+	members := m.init(2, 1)
+	goldenTree(t, false)
+	m.golden("before")
+	late := m.with("CAIRN_CACHE_DIR=" + m.path("late cache"))
+	var copies []string
+	for i, member := range members {
+		copies = append(copies, m.path(fmt.Sprintf("late%d", i)))
+		copyTree(t, member, copies[i])
+	}
+	late.use(m.path("key"), copies...)
+
+	added := []string{m.path("member3"), m.path("member4")}
+	m.ok("member", "add", "--data", "3", "--parity", "2", added[0], added[1])
+	m.use(m.path("key"), append(slices.Clone(members), added...)...)
+	put(t, filepath.Join(goldenTop, "after"), string(random("golden after", 3_000)), false)
+	m.golden("after")
+	put(t, filepath.Join(goldenTop, "late"), string(random("golden late", 3_000)), false)
+	late.golden("late")
+	for i := range copies {
+		addFiles(t, copies[i], members[i])
+		dropDir(t, copies[i])
+	}
+	dropDir(t, m.path("late cache"))
+	m.ok("member", "replace", members[1], m.path("member5"))
+	dropDir(t, members[1])
+}
+
+// addFiles copies the files that are not there yet.
+func addFiles(t testing.TB, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		rel, relErr := filepath.Rel(from, name)
+		if err = errors.Join(err, relErr); err != nil || d.IsDir() || exists(filepath.Join(to, rel)) {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		return errors.Join(err, os.MkdirAll(filepath.Dir(filepath.Join(to, rel)), 0o700), os.WriteFile(filepath.Join(to, rel), data, 0o600))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
