@@ -21,11 +21,11 @@ type misbehaviour struct {
 	patient time.Duration
 }
 
-// The time that a command may take in all. A healthy one takes a second; a hanging member costs its timeouts, but not for
+// The time that a command may take in all, with room for a busy machine. A healthy one takes a second; a hanging member costs its timeouts, but not for
 // each request.
 const (
-	prompt  = 20 * time.Second
-	patient = 60 * time.Second
+	prompt  = 60 * time.Second
+	patient = 150 * time.Second
 )
 
 var misbehaviours = []misbehaviour{
