@@ -20,7 +20,7 @@ var errSealed = errors.New("pack is sealed already")
 // Memory: each data column is one buffer, taken when its first blob comes and never copied on the way to the store: header, column,
 // checksums and copy lie in it as they will in the object. With the default target of T = 32 MiB / k, at least 4 and at
 // most 16 MiB, an open pack holds k·T: k=1 16 MiB, k=2 32, k=4 32, k=8 32, k=16 64 MiB (plus 9 KiB a column); Seal
-// adds m·T for parity, so 4+2 makes 48 MiB. Blobs larger than T may double that. Sealed.Release gives all of it to the next pack.
+// adds m·T for parity, so 4+2 makes 48 MiB. Blobs larger than T may double that. Sealed.Release keeps up to idleBytes of it for the next pack.
 type Writer struct {
 	keys    *seal.Keys
 	session SessionWrap
