@@ -74,3 +74,7 @@ type TooLargeError struct {
 func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("object %s: larger than %d bytes", e.Name, e.Max)
 }
+
+// ErrLocked marks a deletion that was refused because the object is still under retention (object lock, WORM). It can be
+// deleted later.
+var ErrLocked = errors.New("object is locked against deletion")

@@ -27,6 +27,8 @@ var floors = map[string]int{
 	"archive/recover":   5,
 	"archive/repair":    5,
 	"archive/member":    5,
+	"archive/prune":     5,
+	"archive/replicate": 5,
 	"archive":           4,
 	"index":             4,
 	"pack":              3,
