@@ -35,6 +35,7 @@ type Index struct {
 
 	states *states
 	refs   refs
+	seen           atomic.Pointer[seen] // from when the index was empty until something is looked up, else nil
 
 	// The next numbers to give away; guarded by d.write. Numbers may be skipped.
 	nextPack, nextSession, nextSegment uint32
@@ -90,6 +91,9 @@ func (x *Index) number() error {
 		x.nextSegment = max(1, nextNumber(txn, prefixSegmentPacks))
 		n, _, err := getNumber(txn, []byte{prefixNumbers})
 		x.blobs.Store(n)
+		if n == 0 {
+			x.seen.Store(new(seen))
+		}
 		return err
 	})
 }
@@ -140,6 +144,7 @@ func (x *Index) Drop() error {
 		x.refs.take()
 		x.nextPack, x.nextSession, x.nextSegment = 0, 0, 1
 		x.blobs.Store(0)
+		x.seen.Store(new(seen))
 		return nil
 	})
 }
