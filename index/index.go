@@ -35,7 +35,7 @@ type Index struct {
 
 	states *states
 	refs   refs
-	seen           atomic.Pointer[seen] // from when the index was empty until something is looked up, else nil
+	seen   atomic.Pointer[seen] // from when the index was empty until something is looked up, else nil
 
 	// The next numbers to give away; guarded by d.write. Numbers may be skipped.
 	nextPack, nextSession, nextSegment uint32

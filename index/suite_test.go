@@ -61,7 +61,8 @@ func suite(t *testing.T, make func(t *testing.T) index) {
 		{"empty", testEmpty}, {"round trip", testRoundTrip}, {"last wins", testLastWins}, {"repeated", testRepeated},
 		{"conflict", testConflict}, {"refused", testRefused}, {"packs", testPacks}, {"blobs", testBlobs},
 		{"loop", testLoop}, {"drop", testDrop}, {"closed", testClosed}, {"concurrent", testConcurrent},
-		{"own memory", testOwnMemory},
+		{"own memory", testOwnMemory}, {"condemned", testCondemned}, {"retired", testRetired}, {"halves", testHalves},
+		{"copies", testCopies}, {"numbers", testNumbers}, {"references", testRefs}, {"waste", testWaste},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -315,10 +316,19 @@ func testClosed(t *testing.T, x index) {
 	}
 	_, applied := x.Applied(packID(1000))
 	_, stats := x.Stats()
+	_, noted := x.Noted(blobID(1))
+	_, condemned := x.Condemned(packID(1))
+	_, packs := x.SegmentPacks(packID(1000))
+	_, waste := x.Wasteful()
+	_, _, _, refs := x.TreeRefs(1, 0)
 	for what, err := range map[string]error{
 		"apply": x.Apply(packID(1), []pack.Column{column(3, 0, chunk.Data, 0, 10)}), "applied": applied, "stats": stats,
 		"lookup": x.Lookup(chunk.Data, []chunk.ID{{}}, make([]pack.Location, 1)),
 		"has":    x.Has(chunk.Data, []chunk.ID{{}}, make([]bool, 1)), "drop": x.Drop(), "verify": x.Verify(),
+		"live":   x.Live(chunk.Data, []chunk.ID{{}}, make([]pack.ID, 1)),
+		"number": x.Number(chunk.Data, []chunk.ID{{}}, make([]uint32, 1)),
+		"noted":  noted, "condemned": condemned, "segment packs": packs, "wasteful": waste, "tree refs": refs,
+		"condemn": x.Condemn(blobID(1), []pack.ID{packID(1)}), "retire": x.Retire(packID(1000)),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: %v", what, err)
@@ -327,6 +337,11 @@ func testClosed(t *testing.T, x index) {
 	for _, err := range x.Blobs(chunk.Data) {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("blobs: %v", err)
+		}
+	}
+	for _, err := range x.Copies(chunk.Data) {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("copies: %v", err)
 		}
 	}
 }
