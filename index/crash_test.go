@@ -36,7 +36,7 @@ func TestCut(t *testing.T) {
 	c := &cutter{}
 	x, m := open(t, dir, Options{writes: c.write}), NewMap()
 	numbers := make(map[uint32]chunk.ID)
-	for step := range 60 {
+	for step := range 40 {
 		op := randomOp(rng, step, 10, 6)
 		before := liveIn(t, m)
 		if err := op(m); err != nil {
@@ -53,8 +53,9 @@ func TestCut(t *testing.T) {
 			if !errors.Is(err, ErrNoSpace) {
 				t.Fatal(err)
 			}
+			namesHold(t, x)
 			between(t, fmt.Sprintf("step %d, cut after %d writes", step, n), liveIn(t, x), before, after)
-			if n%3 == 1 {
+			if n%5 == 1 {
 				mustClose(t, x)
 				x = open(t, dir, Options{writes: c.write})
 				between(t, fmt.Sprintf("step %d, reopened after %d writes", step, n), liveIn(t, x), before, after)
@@ -149,25 +150,30 @@ func liveIn(t *testing.T, x index) map[place]bool {
 	packs := packsByNumber(t, x)
 	list := make(map[place]bool)
 	for kind := chunk.Data; kind <= chunk.Tree; kind++ {
-		known := make(map[chunk.ID]pack.ID)
+		want := make(map[chunk.ID]pack.ID)
+		var known []chunk.ID
 		for _, c := range collect(t, x.Copies(kind)) {
-			if c.State == Live {
-				list[place{kind, c.ID, packs[c.Pack], c.Column}] = true
+			if len(known) == 0 || known[len(known)-1] != c.ID {
+				known = append(known, c.ID)
 			}
-			if _, ok := known[c.ID]; !ok || c.State == Live && c.Best {
-				known[c.ID] = pack.ID{}
-				if c.State == Live && c.Best {
-					known[c.ID] = packs[c.Pack]
-				}
+			if c.State != Live {
+				continue
+			}
+			list[place{kind, c.ID, packs[c.Pack], c.Column}] = true
+			if c.Best {
+				want[c.ID] = packs[c.Pack]
 			}
 		}
-		for id, want := range known {
-			var out [1]pack.ID
-			if err := x.Live(kind, []chunk.ID{id}, out[:]); err != nil || out[0] != want {
-				t.Fatalf("Live says %s, Copies %s, %v", out[0], want, err)
-			}
-			lookup(t, x, kind, id)
+		got := make([]pack.ID, len(known))
+		if err := x.Live(kind, known, got); err != nil {
+			t.Fatal(err)
 		}
+		for i, id := range known {
+			if got[i] != want[id] {
+				t.Fatalf("Live says %s, Copies %s", got[i], want[id])
+			}
+		}
+		lookup(t, x, kind, known...)
 	}
 	return list
 }
@@ -191,6 +197,26 @@ func between(t *testing.T, what string, got, before, after map[place]bool) {
 	for p := range before {
 		if after[p] && !got[p] {
 			t.Fatalf("%s: %+v is not live", what, p)
+		}
+	}
+}
+
+// namesHold checks that what an applied segment names counts as named.
+func namesHold(t *testing.T, x index) {
+	t.Helper()
+	names := make(map[pack.ID]int)
+	for _, segment := range collect(t, x.Segments()) {
+		list, err := x.SegmentPacks(segment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range list {
+			names[id]++
+		}
+	}
+	for _, p := range collect(t, x.Packs()) {
+		if p.Segments < names[p.ID] {
+			t.Fatalf("%d of %d applied segments name pack %s", p.Segments, names[p.ID], p.ID)
 		}
 	}
 }

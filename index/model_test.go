@@ -21,7 +21,7 @@ func TestModel(t *testing.T) {
 	dir := t.TempDir() + "/index"
 	x, m := open(t, dir, Options{}), NewMap()
 	numbers := make(map[uint32]chunk.ID)
-	for step := range 400 {
+	for step := range 300 {
 		switch n := rng.IntN(60); {
 		case n == 0:
 			if err := errors.Join(x.Drop(), m.Drop()); err != nil {
@@ -32,7 +32,7 @@ func TestModel(t *testing.T) {
 			mustClose(t, x)
 			x = open(t, dir, Options{})
 		default:
-			op := randomOp(rng, step, 50, 200)
+			op := randomOp(rng, step, 50, 120)
 			if err := errors.Join(op(x), op(m)); err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,7 @@ func packsByID(t *testing.T, x index) map[pack.ID]PackInfo {
 
 type modelCopy struct {
 	Copy
-	pack pack.ID
+	In pack.ID
 }
 
 // copiesOf returns all copies; without what depends on the order of those of one blob, unless they must be equal.
@@ -136,7 +136,7 @@ func copiesOf(t *testing.T, x index, kind chunk.Type, equal bool) []modelCopy {
 	}
 	if !equal {
 		slices.SortFunc(list, func(a, b modelCopy) int {
-			return cmp.Or(bytes.Compare(a.ID[:], b.ID[:]), bytes.Compare(a.pack[:], b.pack[:]), cmp.Compare(a.Column, b.Column))
+			return cmp.Or(bytes.Compare(a.ID[:], b.ID[:]), bytes.Compare(a.In[:], b.In[:]), cmp.Compare(a.Column, b.Column))
 		})
 	}
 	return list

@@ -13,7 +13,7 @@ import (
 
 // What is written of a segment, in this order, so that a call that is cut short leaves nothing that Retire would not find: the
 // numbers of its packs; that it is begun; in the records of the packs, that it names them; that it is applied. Retire goes the
-// same way back.
+// same way back, and so does, before it begins, an Apply that adds packs to a segment.
 
 func segmentKey(id pack.ID) []byte { return append([]byte{prefixSegment}, id[:]...) }
 
@@ -84,6 +84,12 @@ func (a *apply) beginSegment() error {
 	if a.segment.applied && len(packs) == len(a.names) {
 		return nil
 	}
+	if a.segment.applied {
+		a.segment.applied = false
+		if err := a.w.set(segmentKey(a.id), a.segment.encode()); err != nil {
+			return err
+		}
+	}
 	part := 0
 	for list := range slices.Chunk(packs, partNumbers) {
 		if err := a.w.set(segmentPartKey(a.segment.number, part), appendNumbers(nil, list)); err != nil {
@@ -96,7 +102,6 @@ func (a *apply) beginSegment() error {
 			return err
 		}
 	}
-	a.segment.applied = false
 	return a.w.set(segmentKey(a.id), a.segment.encode())
 }
 
