@@ -108,19 +108,19 @@ func nextNumber(txn *badger.Txn, prefix byte) uint32 {
 	if !it.ValidForPrefix([]byte{prefix}) {
 		return 0
 	}
-	n, err := keyNumber(it.Item().Key())
+	n, err := keyNumber(it.Item().Key()[1:])
 	if err != nil {
 		return 0
 	}
 	return n + 1
 }
 
-// keyNumber reads the number of a key of numberKey, whatever follows.
+// keyNumber reads the number at the beginning of a key without its prefix.
 func keyNumber(key []byte) (uint32, error) {
-	if len(key) < 5 {
+	if len(key) < 4 {
 		return 0, errRecord
 	}
-	return binary.BigEndian.Uint32(key[1:]), nil
+	return binary.BigEndian.Uint32(key), nil
 }
 
 // Slot says which slot the index got; 0 for the only process of a machine.
