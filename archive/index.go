@@ -28,8 +28,12 @@ type Index interface {
 	Condemn(record chunk.ID, packs []pack.ID) error
 	Noted(record chunk.ID) (bool, error)
 	Condemned(pack.ID) (bool, error)
+	// Waits says whether a pack that is condemned is named by a segment: a collector is at work, or was stopped.
+	Waits() (bool, error)
 	// Retire takes a segment back that is gone from the archive. What no other segment names is not found any more.
 	Retire(segment pack.ID) error
+	// Wasteful says whether most of what the index holds is not found any more: it is worth making anew.
+	Wasteful() (bool, error)
 
 	Drop() error
 	Close() error

@@ -61,6 +61,9 @@ func (r *renewable) renew(lost Index, cause error) error {
 
 // fill applies all segments that can be read to an empty index.
 func (a *Archive) fill(ctx context.Context, idx Index) error {
+	if _, err := a.condemnIn(idx); err != nil {
+		return err
+	}
 	listed, err := a.listSegments(ctx)
 	if err != nil {
 		return err
@@ -112,6 +115,16 @@ func (r *renewable) Noted(record chunk.ID) (ok bool, err error) {
 
 func (r *renewable) Condemned(id pack.ID) (ok bool, err error) {
 	err = r.do(func(i Index) (err error) { ok, err = i.Condemned(id); return err })
+	return ok, err
+}
+
+func (r *renewable) Waits() (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Waits(); return err })
+	return ok, err
+}
+
+func (r *renewable) Wasteful() (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Wasteful(); return err })
 	return ok, err
 }
 
