@@ -101,8 +101,15 @@ func getCopies(txn *badger.Txn, t chunk.Type, id *chunk.ID) (list []entry, err e
 // Copies yields all copies of all blobs of a type, also those that are gone, in ascending order of their ids, and those of one
 // blob in the order in which they were applied. What is applied meanwhile may or may not be among them; the index may be used
 // inside the loop. After an error nothing more is yielded.
+//
+// Because a collector decides by what is not there, the checksums of the whole database are compared first: a damaged block would
+// count as one that holds nothing.
 func (x *Index) Copies(t chunk.Type) iter.Seq2[Copy, error] {
 	return func(yield func(Copy, error) bool) {
+		if err := x.Verify(); err != nil {
+			yield(Copy{}, err)
+			return
+		}
 		for b, err := range x.copies(t) {
 			if err != nil {
 				yield(Copy{}, err)

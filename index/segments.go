@@ -233,33 +233,3 @@ func (x *Index) SegmentPacks(segment pack.ID) (ids []pack.ID, err error) {
 	})
 	return ids, err
 }
-
-// Wasteful says whether more than half of at least 100,000 entries are of packs that are gone: then Drop and fill the index
-// again. It reads the records of all packs, about 0.2 s for 300,000.
-func (x *Index) Wasteful() (bool, error) {
-	var w waste
-	for _, err := range scan(x.d, []byte{prefixPack}, func(_ *badger.Txn, _, value []byte) (struct{}, error) {
-		p, err := parsePack(value)
-		w.add(&p)
-		return struct{}{}, err
-	}) {
-		if err != nil {
-			return false, err
-		}
-	}
-	return w.much(), nil
-}
-
-// waste counts entries.
-type waste struct{ all, gone uint64 }
-
-const wasteFrom = 100_000
-
-func (w *waste) add(p *packRecord) {
-	w.all += uint64(p.blobs)
-	if p.named() == 0 {
-		w.gone += uint64(p.blobs)
-	}
-}
-
-func (w *waste) much() bool { return w.all >= wasteFrom && w.gone > w.all/2 }

@@ -88,6 +88,13 @@ func stateOf(t *testing.T, x index, n int) (State, int) {
 	return 0, 0
 }
 
+func waits(t *testing.T, x index, want bool) {
+	t.Helper()
+	if got, err := x.Waits(); got != want || err != nil {
+		t.Fatalf("waits %v, want %v, %v", got, want, err)
+	}
+}
+
 func testCondemned(t *testing.T, x index) {
 	if ok, err := x.Noted(blobID(1)); ok || err != nil {
 		t.Fatalf("noted %v %v", ok, err)
@@ -97,8 +104,10 @@ func testCondemned(t *testing.T, x index) {
 	}
 	apply1(t, x, packID(1000), column(1, 0, chunk.Data, 0, 10), column(2, 0, chunk.Data, 5, 10))
 	foundIn(t, x, 7, 2, true)
+	waits(t, x, false)
 	for range 2 {
 		condemn(t, x, 1, 2, 3) // the index does not know 3
+		waits(t, x, true)
 		foundIn(t, x, 7, 1, true)
 		foundIn(t, x, 12, 2, false)
 	}
@@ -117,6 +126,7 @@ func testCondemned(t *testing.T, x index) {
 	retired(t, x, 1000)
 	retired(t, x, 1001)
 	foundIn(t, x, 7, -1, false)
+	waits(t, x, false)
 	if s, segments := stateOf(t, x, 2); s != Condemned || segments != 0 {
 		t.Errorf("%s, %d segments", s, segments)
 	}

@@ -31,6 +31,7 @@ type index interface {
 	Retire(segment pack.ID) error
 	SegmentPacks(segment pack.ID) ([]pack.ID, error)
 	Wasteful() (bool, error)
+	Waits() (bool, error)
 	Copies(t chunk.Type) iter.Seq2[Copy, error]
 	PutTreeRefs(number uint32, role byte, trees, data []uint32) error
 	TreeRefs(number uint32, role byte) (trees, data []uint32, ok bool, err error)
