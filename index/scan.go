@@ -64,7 +64,7 @@ func (x *Index) Stats() (Stats, error) {
 		prefix byte
 		n      *uint64
 	}{{byte(chunk.Data), &s.Data}, {byte(chunk.Tree), &s.Tree}, {prefixPack, &s.Packs}, {prefixSession, &s.Sessions}, {prefixSegment, &s.Segments}} {
-		for _, err := range scan(x.d, []byte{c.prefix}, func(*badger.Txn, []byte, []byte) (struct{}, error) { return struct{}{}, nil }) {
+		for _, err := range scan(x.d, []byte{c.prefix}, decodeNothing) {
 			if err != nil {
 				return Stats{}, err
 			}
@@ -79,6 +79,8 @@ func (x *Index) Stats() (Stats, error) {
 	s.Disk = diskUsage(x.d.slot.dir)
 	return s, nil
 }
+
+func decodeNothing(*badger.Txn, []byte, []byte) (struct{}, error) { return struct{}{}, nil }
 
 // diskUsage adds up the blocks in use; Badger's files have holes. What vanishes meanwhile is not counted.
 func diskUsage(dir string) (n int64) {

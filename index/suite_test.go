@@ -354,7 +354,10 @@ func testConcurrent(t *testing.T, x index) {
 			for i := range 10 {
 				c := column(g*10+i, i%4, chunk.Data, 1000*g+50*i, 50)
 				apply1(t, x, packID(1000+g*10+i), c)
-				expect(t, x, c)
+				out := make([]bool, len(c.Entries))
+				if err := x.Has(chunk.Data, ids(1000*g+50*i, 50), out); err != nil || slices.Contains(out, false) {
+					t.Error("not found", err)
+				}
 			}
 		})
 		wg.Go(func() {
@@ -366,11 +369,30 @@ func testConcurrent(t *testing.T, x index) {
 				}
 				for range x.Packs() {
 				}
+				condemn(t, x, 100*g+i, 2000+10*g+i)
+				if err := x.PutTreeRefs(uint32(i), byte(g), nil, []uint32{1}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for i := range 10 {
+				other := column(500+g*10+i, 0, chunk.Data, 1000*g+50*i, 50)
+				apply1(t, x, packID(1500+g*10+i), other)
+				retired(t, x, 1500+g*10+i)
+				if err := x.Live(chunk.Data, ids(1000*g+50*i, 50), make([]pack.ID, 50)); err != nil {
+					t.Error(err)
+				}
+				for c, err := range x.Copies(chunk.Data) {
+					if err != nil || c.Number == 0 {
+						t.Error(c, err)
+					}
+				}
 			}
 		})
 	}
 	wg.Wait()
-	if s, err := x.Stats(); err != nil || s.Packs != 40 || s.Data != 2000 {
+	if s, err := x.Stats(); err != nil || s.Packs != 80 || s.Data != 2000 {
 		t.Errorf("stats %+v %v", s, err)
 	}
 }
