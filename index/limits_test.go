@@ -50,6 +50,44 @@ func TestManyPacks(t *testing.T) {
 	expect(t, x, cols[:100]...)
 }
 
+// TestCutParts cuts an Apply short that adds a pack to a segment of several parts, which moves numbers from one to the next.
+func TestCutParts(t *testing.T) {
+	t.Parallel()
+	c := &cutter{}
+	dir := t.TempDir() + "/index"
+	x := open(t, dir, Options{})
+	first := column(0, 0, chunk.Data, 0, 1)
+	apply1(t, x, packID(-1), first)
+	var cols []pack.Column
+	for n := range partNumbers + 3 {
+		col := column(n+1, 0, chunk.Data, n, 0)
+		col.Session, col.Sessions = session(1), nil
+		cols = append(cols, col)
+	}
+	for n := 0; ; n++ {
+		apply1(t, x, packID(-2), cols...)
+		mustClose(t, x)
+		x = open(t, dir, Options{writes: c.write})
+		c.on, c.left = true, n
+		err := x.Apply(packID(-2), []pack.Column{first})
+		c.on = false
+		mustClose(t, x)
+		x = open(t, dir, Options{})
+		retired(t, x, -2)
+		for _, p := range collect(t, x.Packs()) {
+			if want := min(1, int(p.Number)); p.Segments != 1-want {
+				t.Fatalf("cut after %d writes: %d segments name pack %d", n, p.Segments, p.Number)
+			}
+		}
+		if err == nil {
+			if n < 5 {
+				t.Errorf("it takes %d writes", n)
+			}
+			return
+		}
+	}
+}
+
 func TestMaxNamings(t *testing.T) {
 	t.Parallel()
 	p := packRecord{columns: 0b11}

@@ -84,20 +84,26 @@ func (a *apply) beginSegment() error {
 	if a.segment.applied && len(packs) == len(a.names) {
 		return nil
 	}
+	// Where a segment is applied bit by bit, as by a salvage, most parts are as they were.
+	var was [][]uint32
 	if a.segment.applied {
+		was = slices.Collect(slices.Chunk(a.names, partNumbers))
 		a.segment.applied = false
 		if err := a.w.set(segmentKey(a.id), a.segment.encode()); err != nil {
 			return err
 		}
 	}
-	part := 0
-	for list := range slices.Chunk(packs, partNumbers) {
-		if err := a.w.set(segmentPartKey(a.segment.number, part), appendNumbers(nil, list)); err != nil {
+	// The last part first: numbers only move to later parts, so that each is in one whenever this is cut short.
+	parts := slices.Collect(slices.Chunk(packs, partNumbers))
+	for i := len(parts) - 1; i >= 0; i-- {
+		if i < len(was) && slices.Equal(parts[i], was[i]) {
+			continue
+		}
+		if err := a.w.set(segmentPartKey(a.segment.number, i), appendNumbers(nil, parts[i])); err != nil {
 			return err
 		}
-		part++
 	}
-	if part == 0 { // so that the number is taken
+	if len(parts) == 0 { // so that the number is taken
 		if err := a.w.set(segmentPartKey(a.segment.number, 0), nil); err != nil {
 			return err
 		}
