@@ -65,17 +65,16 @@ Examples:
 func forgetFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, rule := range retention.Counts() {
-		what := "the newest of each of the newest `N` buckets, or \"unlimited\""
+		what := "the newest of each of the newest `N` " + retention.Bucket(rule) + "s, or \"unlimited\""
 		if rule == "last" {
 			what = "the newest `N` snapshots, or \"unlimited\""
 		}
 		flags = append(flags, &cli.StringFlag{Name: "keep-" + rule, Usage: "keep " + what})
 	}
 	for _, rule := range retention.Spans() {
-		_, each, some := strings.Cut(rule, "-")
 		what := "everything within `TIME` before the newest, such as 30d, 1y6m, 36h"
-		if some {
-			what = "the newest of each bucket (" + each + ") within `TIME` before the newest"
+		if each := retention.Bucket(rule); each != "" {
+			what = "the newest of each " + each + " within `TIME` before the newest"
 		}
 		flags = append(flags, &cli.StringFlag{Name: "keep-" + rule, Usage: "keep " + what})
 	}
@@ -104,6 +103,7 @@ func (e *env) runForget(c *cli.Context) error {
 		if c.Args().Present() {
 			f, err = e.named(c, list, damaged)
 		} else {
+			p.Arrived = arrivals(ctx, a)
 			f, err = e.byPolicy(list, damaged, p)
 		}
 		if err != nil {
@@ -117,6 +117,30 @@ func (e *env) runForget(c *cli.Context) error {
 		}
 		return nil
 	})
+}
+
+// arrivals says when the first member had each snapshot, by its own clock. A member that does not tell is left out: this only helps
+// to find snapshots of machines whose clock was ahead, which are then kept.
+func arrivals(ctx context.Context, a *archive.Archive) map[chunk.ID]time.Time {
+	arrived := map[chunk.ID]time.Time{}
+	for _, m := range a.Set().Members() {
+		if m.Store == nil {
+			continue
+		}
+		for info, err := range m.Store.List(ctx, "snapshots/") {
+			if err != nil {
+				break
+			}
+			id, err := chunk.ParseID(strings.TrimPrefix(info.Name, "snapshots/"))
+			if err != nil || info.Modified.IsZero() {
+				continue
+			}
+			if at, known := arrived[id]; !known || info.Modified.Before(at) {
+				arrived[id] = info.Modified
+			}
+		}
+	}
+	return arrived
 }
 
 // forgetPolicy reads the rules from the flags.
@@ -196,7 +220,7 @@ func (e *env) byPolicy(list []*snapshot.Snapshot, damaged []*archive.SnapshotErr
 		return forgetting{}, err
 	}
 	for _, s := range plan.Future {
-		e.warn("snapshot %s says that it was made at %s, which is in the future of this machine's clock: it is kept and does not count",
+		e.warn("snapshot %s says that it was made at %s, in the future of this machine's clock or of the members': it is kept and does not count",
 			s.ID.Short(), s.Start.Time().Format(time.RFC3339))
 	}
 	return forgetting{plan: *plan, zone: p.Zone, damaged: len(damaged) > 0}, nil
