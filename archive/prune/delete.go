@@ -14,7 +14,6 @@ import (
 
 	"cairn/archive"
 	"cairn/chunk"
-	"cairn/pack"
 	"cairn/remote"
 )
 
@@ -148,10 +147,12 @@ func deleteMany(ctx context.Context, s remote.Store, batch []string) (locked []s
 // weakSegments adds the index packs that an interrupted upload left with too few shards to what is condemned. They name nothing.
 func (g *Prune) weakSegments(ctx context.Context) error {
 	for id, l := range g.segments {
-		if applied, err := g.idx.Applied(id); err != nil || applied {
-			return err
-		}
 		if l.shards >= g.leastShards() {
+			continue
+		}
+		if applied, err := g.idx.Applied(id); err != nil {
+			return err
+		} else if applied {
 			continue
 		}
 		h, err := g.a.PackHeader(ctx, id, chunk.Index)
@@ -174,5 +175,3 @@ func (g *Prune) leastShards() int {
 	}
 	return most
 }
-
-var _ = pack.ID{}

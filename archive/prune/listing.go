@@ -221,14 +221,14 @@ func (g *Prune) describePacks(ctx context.Context) error {
 			late = append(late, p)
 		}
 		p.number, p.kind, p.geometry, p.length = info.Number, info.Kind, info.Geometry, info.L
-		p.busy = g.atWork[info.Session.ID]
 		p.state = stateOf(&info)
+		p.busy = p.state != condemned && g.atWork[info.Session.ID]
 		g.byNumber[info.Number] = p
 	}
 	if err := g.askLate(ctx, late); err != nil {
 		return err
 	}
-	return g.askUnnamed(ctx)
+	return g.judgeUnnamed(ctx)
 }
 
 // askLate asks for packs that are named and were not listed: they came after the listing, or they are lost.
@@ -268,15 +268,23 @@ func (g *Prune) placementOf(geom pack.Geometry) (archive.Placement, bool) {
 	return archive.Placement{}, false
 }
 
-// askUnnamed finds out whose the packs are that nobody names, if anybody is at work.
-func (g *Prune) askUnnamed(ctx context.Context) error {
-	if len(g.atWork) == 0 {
-		return nil
-	}
+// judgeUnnamed finds out of the packs that nobody names whether they are condemned and, if anybody is at work, whose they are.
+func (g *Prune) judgeUnnamed(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(smallRequests)
 	for _, p := range g.packs {
-		if p.state != unnamed {
+		if p.state != unnamed || p.kind == chunk.Index {
+			continue
+		}
+		is, err := g.idx.Condemned(p.id)
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		if is {
+			p.state = condemned
+			continue
+		}
+		if len(g.atWork) == 0 {
 			continue
 		}
 		group.Go(func() error {

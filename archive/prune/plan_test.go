@@ -23,7 +23,7 @@ func with(p *packUse, change func(*packUse)) *packUse { change(p); return p }
 func busy(p *packUse)   { p.busy = true }
 func zombie(p *packUse) { p.state = condemned }
 func orphan(p *packUse) { p.state, p.number, p.total, p.used = unnamed, 0, 0, 0 }
-func tree(p *packUse)   { p.kind = chunk.Tree }
+func trees(p *packUse)  { p.kind = chunk.Tree }
 
 func small(p *packUse) { p.length = 100 }
 
@@ -57,7 +57,7 @@ func TestPlan(t *testing.T) {
 		{"a few small ones", []*packUse{with(of(1, 1000), small), with(of(2, 1000), small), with(of(3, 1000), small)}, five, "condemn  repack  left 0"},
 		{"several small ones", []*packUse{with(of(1, 1000), small), with(of(2, 1000), small), with(of(3, 1000), small), with(of(4, 1000), small), of(5, 1000)}, five,
 			"condemn  repack 1 2 3 4 left 0"},
-		{"small ones of two kinds", []*packUse{with(of(1, 1000), small), with(of(2, 1000), small), with(with(of(3, 1000), small), tree), with(with(of(4, 1000), small), tree)}, five,
+		{"small ones of two kinds", []*packUse{with(of(1, 1000), small), with(of(2, 1000), small), with(with(of(3, 1000), small), trees), with(with(of(4, 1000), small), trees)}, five,
 			"condemn  repack  left 0"},
 		{"small ones, and nothing shall be copied", []*packUse{with(of(1, 1000), small), with(of(2, 1000), small), with(of(3, 1000), small), with(of(4, 1000), small)}, Limits{MaxUnused: 1},
 			"condemn  repack  left 0"},

@@ -220,6 +220,9 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	if err := g.describePacks(ctx); err != nil {
 		return Nothing, err
 	}
+	if err := g.weakSegments(ctx); err != nil {
+		return Nothing, err
+	}
 	if err := g.count(ctx); err != nil {
 		return Nothing, err
 	}
