@@ -137,6 +137,14 @@ func (b *bench) tryBackup(ctx context.Context, a *archive.Archive, files ...stri
 	if err == nil {
 		_, err = w.Commit(ctx, s)
 	}
+	for range 3 {
+		if !errors.Is(err, archive.ErrStoreAnew) {
+			break
+		}
+		if s, err = b.fill(ctx, w, files); err == nil {
+			_, err = w.Commit(ctx, s)
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, w.Suspend(ctx))
 	}
