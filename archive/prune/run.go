@@ -60,7 +60,7 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 			return g.Report(), err
 		}
 	}
-	return g.Report(), nil
+	return g.Report(), g.Fold(ctx)
 }
 
 // Prune is a Collector over an archive. Its methods belong to one goroutine.
@@ -75,6 +75,7 @@ type Prune struct {
 	mark  *marker
 
 	snapshots map[chunk.ID]bool // that were walked: whether they are complete
+	gone      map[int]bool      // members of former layouts that nobody needs any more
 	incoming  int               // snapshots that the last marking found
 	forgotten []chunk.ID        // that some member still has
 
@@ -83,6 +84,8 @@ type Prune struct {
 	byNumber []*packUse           // by their numbers in the index; nil or beyond: not listed
 	segments map[pack.ID]listed   // index packs
 	torn     []pack.ID            // of those: lacking shards
+	held     map[pack.ID]bool     // of those: replaced, and locked the last time
+	early    map[chunk.ID]bool    // gc records that were there before
 	atWork   map[seal.SessionID]bool
 	settled  map[pack.ID]bool // condemned by a record that all members have
 
@@ -104,18 +107,18 @@ type listed struct {
 
 // Begin opens a collection. End must be called.
 func Begin(ctx context.Context, a *archive.Archive, o Options) (*Prune, error) {
-	g := &Prune{a: a, o: o.applyDefaults(), snapshots: map[chunk.ID]bool{}, doomed: map[pack.ID]bool{}, report: &Report{}}
+	g := &Prune{a: a, o: o.applyDefaults(), snapshots: map[chunk.ID]bool{}, doomed: map[pack.ID]bool{}, gone: map[int]bool{}, report: &Report{}}
 	if a.Keys() == nil || !a.Keys().CanRead() {
 		return nil, remote.WithHint(seal.ErrNoReadKey, "a writer key can back up only: prune needs the password or a full key, to read the trees and to sign what is condemned")
-	}
-	if err := g.allThere(); err != nil {
-		return nil, err
 	}
 	idx, err := a.Index(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if g.idx, err = catalogOf(idx); err != nil {
+		return nil, err
+	}
+	if err := g.allThere(); err != nil {
 		return nil, err
 	}
 	g.free = a.HoldIndex()
@@ -213,11 +216,19 @@ func (g *Prune) Mark(ctx context.Context) (bool, error) {
 			return false, g.refuse(ctx, g.mark.lost, g.mark.losses)
 		}
 	}
-	if g.packs == nil {
-		g.o.Progress.enter(Listing)
-		return true, g.listPacks(ctx)
+	if g.packs != nil {
+		return true, nil
 	}
-	return true, nil
+	g.o.Progress.enter(Listing)
+	records, err := g.a.Records(ctx)
+	if err != nil {
+		return false, err
+	}
+	g.early = map[chunk.ID]bool{}
+	for _, r := range records {
+		g.early[r.ID] = true
+	}
+	return true, g.listPacks(ctx)
 }
 
 // Records is part of Index: Refresh reads the records first.
@@ -235,6 +246,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	if err := g.judgeSegments(ctx); err != nil {
 		return Nothing, err
 	}
+	g.held = g.readHeld()
 	if err := g.count(ctx); err != nil {
 		return Nothing, err
 	}
@@ -245,7 +257,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	g.aim(d.repack)
 	g.tally(d)
 	switch {
-	case g.o.DryRun, len(g.doomed) == 0 && len(g.forgotten) == 0 && len(g.tidied()) == 0:
+	case g.o.DryRun, len(g.doomed)+len(g.forgotten)+len(g.tidied())+len(g.held) == 0:
 		return Nothing, nil
 	case len(d.repack) == 0:
 		return Condemn, nil
