@@ -22,6 +22,7 @@ type syncState struct {
 	at    time.Time
 	stale bool              // a snapshot was read since: its segments may be newer
 	bad   map[pack.ID]error // why segments could not be read, of which was told
+	torn  map[pack.ID]bool  // segments with fewer than k shards: on their way when they were listed, or left by somebody
 }
 
 // Index opens the local index on first use and brings it up to date with the archive.
@@ -109,44 +110,64 @@ func (a *Archive) sawSnapshot() {
 	a.synced.stale = true
 }
 
-// sync applies the segments that the index does not know. When one that it knows is gone from the archive, its
-// entries may be gone too, and the index is dropped and built again: it must never know more than the archive.
+// maxListings bounds how often sync lists the segments because some vanished.
+const maxListings = 5
+
+// sync brings the index up to date. A listing is not of one moment: while it is made, somebody may publish a segment where it has been
+// and then remove the one that this replaces where it has not. So when one is gone that was there before, or that was listed
+// just now, it is listed again: what replaced it was published before.
 func (a *Archive) sync(ctx context.Context, idx Index) error {
+	for range maxListings {
+		gone, err := a.syncOnce(ctx, idx)
+		if err != nil || !gone {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncOnce applies the segments that the index does not know. When one that it knows is gone from the archive, its
+// entries may be gone too, and the index is dropped and built again: it must never know more than the archive. It says whether
+// any was gone.
+func (a *Archive) syncOnce(ctx context.Context, idx Index) (gone bool, err error) {
 	a.synced.stale = false
 	listed, err := a.listSegments(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if a.opts.Salvage {
 		a.synced.at = time.Now()
-		return a.syncSalvaged(ctx, idx, listed)
+		return false, a.syncSalvaged(ctx, idx, listed)
 	}
 	for id, err := range idx.Segments() {
 		if err != nil {
-			return err
+			return false, err
 		}
 		if _, ok := listed[id]; !ok {
 			a.opts.Notice("index segments are gone from the archive: the local index is made anew")
 			if err := idx.Drop(); err != nil {
-				return err
+				return false, err
 			}
+			gone = true
 			break
 		}
 	}
 	for id := range listed {
 		done, err := idx.Applied(id)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if done {
 			continue
 		}
-		if err := a.applySegment(ctx, idx, id); err != nil {
-			return err
+		torn, err := a.applySegment(ctx, idx, id)
+		if err != nil {
+			return false, err
 		}
+		gone = gone || torn
 	}
 	a.synced.at = time.Now()
-	return nil
+	return gone, nil
 }
 
 // listSegments lists the index packs, and remembers which seem to lack shards.
@@ -175,17 +196,23 @@ func (a *Archive) fullSomewhere(on memberMask) bool {
 }
 
 // applySegment reads a segment into the index. One that is damaged is told of once and costs what it names, not the
-// command: other segments may be all that is needed.
-func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error {
+// command: other segments may be all that is needed. It says whether too few shards of it are there, for the first time: it may have been
+// removed since it was listed.
+func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) (torn bool, err error) {
 	columns, err := a.ReadSegment(ctx, id)
 	if err == nil {
-		return a.apply(idx, id, columns)
+		return false, a.apply(idx, id, columns)
 	}
 	if a.hopeless(ctx, err) {
-		return err
+		return false, err
 	}
 	if Unfinished(err) {
-		return nil
+		before := a.synced.torn[id]
+		if a.synced.torn == nil {
+			a.synced.torn = map[pack.ID]bool{}
+		}
+		a.synced.torn[id] = true
+		return !before, nil
 	}
 	if _, told := a.synced.bad[id]; !told {
 		if a.synced.bad == nil {
@@ -194,7 +221,7 @@ func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error
 		a.synced.bad[id] = err
 		a.opts.Notice(fmt.Sprintf("index segment %s: %v (`cairn index rebuild` reads the same from the packs)", id.Short(), err))
 	}
-	return nil
+	return false, nil
 }
 
 // missing is the error of a blob that the index does not have.
