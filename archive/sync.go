@@ -19,10 +19,11 @@ const staleAfter = 2 * time.Second
 
 // syncState is what is known of the archive's segments beside the index; indexMu guards it.
 type syncState struct {
-	at    time.Time
-	stale bool              // a snapshot was read since: its segments may be newer
-	bad   map[pack.ID]error // why segments could not be read, of which was told
-	torn  map[pack.ID]bool  // segments with fewer than k shards: on their way when they were listed, or left by somebody
+	at         time.Time
+	stale      bool              // a snapshot was read since: its segments may be newer
+	bad        map[pack.ID]error // why segments could not be read, of which was told
+	torn       map[pack.ID]bool  // segments with fewer than k shards: on their way when they were listed, or left by somebody
+	generation int               // of the gc records that the index knows
 }
 
 // Index opens the local index on first use and brings it up to date with the archive.
@@ -94,6 +95,15 @@ func (a *Archive) Has(ctx context.Context, t chunk.Type, ids []chunk.ID, out []b
 	return idx.Has(t, ids, out)
 }
 
+// live finds packs that may be relied on.
+func (a *Archive) live(ctx context.Context, t chunk.Type, ids []chunk.ID, out []pack.ID) error {
+	idx, err := a.Index(ctx)
+	if err != nil {
+		return err
+	}
+	return idx.Live(t, ids, out)
+}
+
 func (a *Archive) lookup(ctx context.Context, t chunk.Type, ids []chunk.ID) ([]pack.Location, error) {
 	idx, err := a.Index(ctx)
 	if err != nil {
@@ -113,45 +123,57 @@ func (a *Archive) sawSnapshot() {
 // maxListings bounds how often sync lists the segments because some vanished.
 const maxListings = 5
 
-// sync brings the index up to date. A listing is not of one moment: while it is made, somebody may publish a segment where it has been
-// and then remove the one that this replaces where it has not. So when one is gone that was there before, or that was listed
-// just now, it is listed again: what replaced it was published before.
+// sync reads the gc records, and then the segments that the index does not know. In this order: a record that is not there yet condemns
+// only what its collector will not remove from the index before it has listed the snapshots once more. What only segments named
+// that are gone from the archive is taken back at the end: the index must never know more than the archive.
+//
+// A listing is not of one moment: while it is made, somebody may publish a segment where it has been and then remove the one
+// that this replaces where it has not. So when one is gone that was there before, or that was listed just now, the segments are listed
+// again: what replaced it was published before.
 func (a *Archive) sync(ctx context.Context, idx Index) error {
+	a.synced.stale = false
+	if err := a.readRecords(ctx); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
+		return err
+	}
+	gone := map[pack.ID]bool{}
 	for range maxListings {
-		gone, err := a.syncOnce(ctx, idx)
-		if err != nil || !gone {
+		listed, err := a.listSegments(ctx)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// syncOnce applies the segments that the index does not know. When one that it knows is gone from the archive, its
-// entries may be gone too, and the index is dropped and built again: it must never know more than the archive. It says whether
-// any was gone.
-func (a *Archive) syncOnce(ctx context.Context, idx Index) (gone bool, err error) {
-	a.synced.stale = false
-	listed, err := a.listSegments(ctx)
-	if err != nil {
-		return false, err
-	}
-	if a.opts.Salvage {
-		a.synced.at = time.Now()
-		return false, a.syncSalvaged(ctx, idx, listed)
-	}
-	for id, err := range idx.Segments() {
-		if err != nil {
-			return false, err
+		if a.opts.Salvage {
+			a.synced.at = time.Now()
+			return a.syncSalvaged(ctx, idx, listed)
 		}
-		if _, ok := listed[id]; !ok {
-			a.opts.Notice("index segments are gone from the archive: the local index is made anew")
-			if err := idx.Drop(); err != nil {
-				return false, err
-			}
-			gone = true
+		now, err := a.goneSegments(idx, listed)
+		if err != nil {
+			return err
+		}
+		again, err := a.applyListed(ctx, idx, listed)
+		if err != nil {
+			return err
+		}
+		for id := range now {
+			again = again || !gone[id]
+		}
+		if gone = now; !again {
 			break
 		}
 	}
+	for id := range gone { // what they named is named by others now, or was collected
+		if err := idx.Retire(id); err != nil {
+			return err
+		}
+	}
+	a.synced.at = time.Now()
+	return nil
+}
+
+// applyListed applies the segments that the index does not know, and says whether one of them was gone.
+func (a *Archive) applyListed(ctx context.Context, idx Index, listed map[pack.ID]struct{}) (gone bool, err error) {
 	for id := range listed {
 		done, err := idx.Applied(id)
 		if err != nil {
@@ -166,7 +188,28 @@ func (a *Archive) syncOnce(ctx context.Context, idx Index) (gone bool, err error
 		}
 		gone = gone || torn
 	}
-	a.synced.at = time.Now()
+	return gone, nil
+}
+
+// goneSegments returns the applied segments that are not listed any more. An index that was filled from directories is emptied.
+func (a *Archive) goneSegments(idx Index, listed map[pack.ID]struct{}) (map[pack.ID]bool, error) {
+	gone := map[pack.ID]bool{}
+	for id, err := range idx.Segments() {
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := listed[id]; ok {
+			continue
+		}
+		if id != salvagedSegment {
+			gone[id] = true
+			continue
+		}
+		if err := idx.Drop(); err != nil {
+			return nil, err
+		}
+		return nil, a.condemn(idx)
+	}
 	return gone, nil
 }
 
