@@ -103,6 +103,18 @@ func (a *Archive) Sizes(ctx context.Context, t chunk.Type, ids []chunk.ID, sizes
 	return nil
 }
 
+// Live finds, for each blob, a pack that is named and not condemned: what may be relied on. Zero: there is none, as far as the local index
+// knows (see Refresh).
+func (a *Archive) Live(ctx context.Context, t chunk.Type, ids []chunk.ID, out []pack.ID) error {
+	for from := 0; from < len(ids); from += lookupBatch {
+		to := min(from+lookupBatch, len(ids))
+		if err := a.live(ctx, t, ids[from:to], out[from:to]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Fetch reads blobs, each distinct one once, pack by pack: a column in one request when most of it is wanted, several packs at
 // once. fn is called concurrently with verified plaintext that it must not keep. Blobs that are lost do not stop the others:
 // they are listed in a *FetchError at the end, and so are those of packs that too few members have while the archive has

@@ -308,8 +308,8 @@ func (r *rebuild) restore(ctx context.Context, c *pack.Column) error {
 	return nil
 }
 
-// ReloadIndex empties the local index and fills it from the archive's segments. fn sees each segment, or the error that
-// keeps it from being read.
+// ReloadIndex empties the local index and fills it from the gc records and the archive's segments. fn sees each segment, or the error
+// that keeps it from being read.
 func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
@@ -317,7 +317,13 @@ func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Colum
 	if err != nil {
 		return err
 	}
+	if err := a.readRecords(ctx); err != nil {
+		return err
+	}
 	if err := idx.Drop(); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
 		return err
 	}
 	return a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {
