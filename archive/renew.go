@@ -118,6 +118,11 @@ func (r *renewable) Condemned(id pack.ID) (ok bool, err error) {
 	return ok, err
 }
 
+func (r *renewable) Waits() (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Waits(); return err })
+	return ok, err
+}
+
 func (r *renewable) Retire(segment pack.ID) error {
 	return r.do(func(i Index) error { return i.Retire(segment) })
 }
