@@ -138,10 +138,11 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	if err := a.condemn(idx); err != nil {
 		return err
 	}
+	var listed map[pack.ID]struct{}
 	gone := map[pack.ID]bool{}
 	for range maxListings {
-		listed, err := a.listSegments(ctx)
-		if err != nil {
+		var err error
+		if listed, err = a.listSegments(ctx); err != nil {
 			return err
 		}
 		if a.opts.Salvage {
@@ -169,7 +170,27 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 		}
 	}
 	a.synced.at = time.Now()
+	if len(gone) > 0 {
+		return a.shrink(ctx, idx, listed)
+	}
 	return nil
+}
+
+// shrink makes an index anew of which most was collected.
+func (a *Archive) shrink(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
+	if wasteful, err := idx.Wasteful(); err != nil || !wasteful {
+		return err
+	}
+	a.opts.Notice("most of the local index was pruned from the archive: it is made anew")
+	if err := idx.Drop(); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
+		return err
+	}
+	torn, err := a.applyListed(ctx, idx, listed)
+	a.synced.stale = torn // what replaced it is read with the next refresh
+	return err
 }
 
 // applyListed applies the segments that the index does not know, and says whether one of them was gone.
