@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"cairn/chunk"
 	"cairn/pack"
 )
 
@@ -35,4 +36,10 @@ func (a *Archive) Condemned(ctx context.Context, id pack.ID) (bool, error) {
 	}
 	_, ok := c.packs[id]
 	return ok, nil
+}
+
+// ForgottenLately is Forgotten, by records that are listed again when that was not done in the last two seconds.
+func (a *Archive) ForgottenLately(ctx context.Context, id chunk.ID) (bool, error) {
+	err := a.readRecordsLately(ctx)
+	return err == nil && a.Forgotten(id), err
 }
