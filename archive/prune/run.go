@@ -23,6 +23,7 @@ type Catalog interface {
 	archive.Index
 	// Number gives the dense numbers of blobs; 0 for those that are not known. They hold until the index is dropped.
 	Number(t chunk.Type, ids []chunk.ID, out []uint32) error
+	Numbers() uint32 // the largest
 	// Copies yields all copies of all blobs of a type, those of one blob one after the other.
 	Copies(t chunk.Type) iter.Seq2[index.Copy, error]
 	Packs() iter.Seq2[index.PackInfo, error]
@@ -59,7 +60,7 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 			return g.Report(), err
 		}
 	}
-	return g.Report(), nil
+	return g.Report(), g.Fold(ctx)
 }
 
 // Prune is a Collector over an archive. Its methods belong to one goroutine.
@@ -67,11 +68,14 @@ type Prune struct {
 	a     *archive.Archive
 	o     Options
 	idx   Catalog
+	most  uint32         // of its numbers, when it was looked at last
+	free  func()         // lets go of the index's numbers
 	mover *archive.Mover // nil with DryRun
 	shown bool           // its session object is there
 	mark  *marker
 
 	snapshots map[chunk.ID]bool // that were walked: whether they are complete
+	gone      map[int]bool      // members of former layouts that nobody needs any more
 	incoming  int               // snapshots that the last marking found
 	forgotten []chunk.ID        // that some member still has
 
@@ -80,6 +84,8 @@ type Prune struct {
 	byNumber []*packUse           // by their numbers in the index; nil or beyond: not listed
 	segments map[pack.ID]listed   // index packs
 	torn     []pack.ID            // of those: lacking shards
+	held     map[pack.ID]bool     // of those: replaced, and locked the last time
+	early    map[chunk.ID]bool    // gc records that were there before
 	atWork   map[seal.SessionID]bool
 	settled  map[pack.ID]bool // condemned by a record that all members have
 
@@ -101,12 +107,9 @@ type listed struct {
 
 // Begin opens a collection. End must be called.
 func Begin(ctx context.Context, a *archive.Archive, o Options) (*Prune, error) {
-	g := &Prune{a: a, o: o.applyDefaults(), snapshots: map[chunk.ID]bool{}, doomed: map[pack.ID]bool{}, report: &Report{}}
+	g := &Prune{a: a, o: o.applyDefaults(), snapshots: map[chunk.ID]bool{}, doomed: map[pack.ID]bool{}, gone: map[int]bool{}, report: &Report{}}
 	if a.Keys() == nil || !a.Keys().CanRead() {
 		return nil, remote.WithHint(seal.ErrNoReadKey, "a writer key can back up only: prune needs the password or a full key, to read the trees and to sign what is condemned")
-	}
-	if err := g.allThere(); err != nil {
-		return nil, err
 	}
 	idx, err := a.Index(ctx)
 	if err != nil {
@@ -115,11 +118,16 @@ func Begin(ctx context.Context, a *archive.Archive, o Options) (*Prune, error) {
 	if g.idx, err = catalogOf(idx); err != nil {
 		return nil, err
 	}
+	if err := g.allThere(); err != nil {
+		return nil, err
+	}
+	g.free = a.HoldIndex()
 	g.mark = &marker{a: a, idx: g.idx, p: g.o.Progress, fresh: g.refresh}
 	if o.DryRun {
 		return g, nil
 	}
 	if g.mover, err = a.NewMover(ctx); err != nil {
+		g.free()
 		return nil, err
 	}
 	g.mover.SetTarget(o.Target)
@@ -150,6 +158,11 @@ func (g *Prune) refresh(ctx context.Context) error {
 	if now, err := catalogOf(idx); err != nil || now != g.idx {
 		return errors.Join(err, errIndex)
 	}
+	if n := g.idx.Numbers(); n < g.most { // it was emptied
+		return errIndex
+	} else {
+		g.most = n
+	}
 	return nil
 }
 
@@ -167,6 +180,7 @@ func (g *Prune) End() {
 	if g.mover != nil {
 		g.mover.End()
 	}
+	g.free()
 }
 
 // Mark lists the snapshots on all members and walks the trees of those that are new. The first time it lists the packs as well: one listing
@@ -202,11 +216,19 @@ func (g *Prune) Mark(ctx context.Context) (bool, error) {
 			return false, g.refuse(ctx, g.mark.lost, g.mark.losses)
 		}
 	}
-	if g.packs == nil {
-		g.o.Progress.enter(Listing)
-		return true, g.listPacks(ctx)
+	if g.packs != nil {
+		return true, nil
 	}
-	return true, nil
+	g.o.Progress.enter(Listing)
+	records, err := g.a.Records(ctx)
+	if err != nil {
+		return false, err
+	}
+	g.early = map[chunk.ID]bool{}
+	for _, r := range records {
+		g.early[r.ID] = true
+	}
+	return true, g.listPacks(ctx)
 }
 
 // Records is part of Index: Refresh reads the records first.
@@ -224,6 +246,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	if err := g.judgeSegments(ctx); err != nil {
 		return Nothing, err
 	}
+	g.held = g.readHeld()
 	if err := g.count(ctx); err != nil {
 		return Nothing, err
 	}
@@ -234,7 +257,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	g.aim(d.repack)
 	g.tally(d)
 	switch {
-	case g.o.DryRun, len(g.doomed) == 0 && len(g.forgotten) == 0 && len(g.tidied()) == 0:
+	case g.o.DryRun, len(g.doomed)+len(g.forgotten)+len(g.tidied())+len(g.held) == 0:
 		return Nothing, nil
 	case len(d.repack) == 0:
 		return Condemn, nil
