@@ -33,9 +33,9 @@ func selectList() []*Snapshot {
 	broken.Incomplete = true
 	onlyBroken := named("dead00", "half", "2026-11-22T11:00:00")
 	onlyBroken.Incomplete = true
-	copied := named("abab01", "copy", "2026-11-16T00:00:00")
+	copied := named("abab01", "tilde~1", "2026-11-16T00:00:00")
 	copied.Origin = Origin{[16]byte{1}, named("0f0f0f", "", "2026-11-16T00:00:00").ID}
-	also := named("abab02", "copy", "2026-11-16T00:00:01")
+	also := named("abab02", "tilde~1", "2026-11-16T00:00:01")
 	also.Origin = Origin{[16]byte{1}, named("abab01", "", "2026-11-16T00:00:00").ID}
 	return []*Snapshot{
 		copied, also,
@@ -101,7 +101,7 @@ func TestSelectErrors(t *testing.T) {
 		"dead":                 {ErrAmbiguous, "incomplete", "more digits"},
 		"cafe":                 {ErrAmbiguous, "cafe0100", "cafe@now"},
 		"abcd:/x":              {ErrNotFound, "no id begins so", "cairn snapshots"},
-		"latest~99":            {ErrNotFound, "has only 10 snapshots", "oldest one is eeee0100"},
+		"latest~99":            {ErrNotFound, "has only 12 snapshots", "oldest one is abab0100"},
 		"latest~x":             {ErrSpec, "\"x\" is not a number", "latest~1"},
 		"web1~2":               {ErrNotFound, "series \"web1\" has only 2 snapshots", "aaaa0100"},
 		"web1@2026-11-18":      {ErrNotFound, "at or before 2026-11-18T23:59:59", "aaaa0100 (2026-11-19T03:00:01"},
