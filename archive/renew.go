@@ -61,6 +61,9 @@ func (r *renewable) renew(lost Index, cause error) error {
 
 // fill applies all segments that can be read to an empty index.
 func (a *Archive) fill(ctx context.Context, idx Index) error {
+	if _, err := a.condemnIn(idx); err != nil {
+		return err
+	}
 	listed, err := a.listSegments(ctx)
 	if err != nil {
 		return err
