@@ -96,6 +96,9 @@ func (c *commit) Lacks(ctx context.Context) (lacks bool, err error) {
 	if a.recordGeneration() == c.w.generation {
 		return false, nil
 	}
+	if c.w.tookOver() {
+		return false, ErrStoreAnew
+	}
 	idx, err := a.Index(ctx)
 	if err != nil {
 		return false, err
