@@ -15,7 +15,7 @@ import (
 )
 
 // Record is one gc record: what a collector condemned, or what was forgotten. It holds for ever, and holds for whoever reads
-// it on one member (docs/format.md §10).
+// it on one member (docs/format.md §11).
 type Record struct {
 	ID        chunk.ID // of the object, which is its SHA-256; not part of the content
 	Packs     []pack.ID

@@ -15,7 +15,7 @@ const (
 	MaxRecord = 64 << 20
 )
 
-// EncodeRecord returns the object of a gc record with the given body, signed (docs/format.md §10). Its SHA-256 is the record's
+// EncodeRecord returns the object of a gc record with the given body, signed (docs/format.md §11). Its SHA-256 is the record's
 // ID. Only holders of the root key may condemn, because what is condemned is deleted.
 func (k *Keys) EncodeRecord(body []byte) ([]byte, error) {
 	if k.root == nil {
