@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -50,8 +51,7 @@ func (e *env) listSnapshots(c *cli.Context, a *archive.Archive) (list []*snapsho
 	for _, d := range bad {
 		e.warn("%v", d)
 	}
-	f := snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
-	return f.Apply(list), len(bad) > 0, nil
+	return selectFilter(c).Apply(list), len(bad) > 0, nil
 }
 
 func (e *env) runSnapshots(c *cli.Context) error {
@@ -140,6 +140,9 @@ func snapshotJSON(s *snapshot.Snapshot) map[string]any {
 	}
 	if !s.Original.IsZero() {
 		m["original"] = s.Original.String()
+	}
+	if !s.Origin.IsZero() {
+		m["origin"] = map[string]string{"archive": hex.EncodeToString(s.Origin.Archive[:]), "snapshot": s.Origin.Snapshot.String()}
 	}
 	return m
 }
