@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
@@ -30,6 +31,7 @@ type gcState struct {
 	// generation counts the records that were not known before. A snapshot whose client finds it unchanged relies on nothing that was condemned
 	// since, because no record is ever removed whose packs may still be named.
 	generation int
+	read       time.Time // when they were listed last
 }
 
 // ParseRecordName takes the name of a gc record apart.
@@ -73,11 +75,25 @@ func (a *Archive) readRecords(ctx context.Context) error {
 			return fmt.Errorf("list gc records: %w", err)
 		}
 		again, err := a.readListed(ctx, on)
+		if err == nil && !again {
+			a.gc.read = time.Now()
+		}
 		if err != nil || !again {
 			return err
 		}
 	}
 	return errors.New("gc records vanish while they are read") // each time others; one more run of the command helps
+}
+
+// readRecordsLately is readRecords, unless that was done just now: for who shows snapshots, which may be forgotten the moment after as well.
+func (a *Archive) readRecordsLately(ctx context.Context) error {
+	a.gc.mu.Lock()
+	lately := !a.gc.read.IsZero() && time.Since(a.gc.read) < staleAfter
+	a.gc.mu.Unlock()
+	if lately {
+		return nil
+	}
+	return a.readRecords(ctx)
 }
 
 // readListed reads the listed records that are not known. again says that one was gone: folded into another one since.

@@ -32,6 +32,8 @@ type Index interface {
 	Waits() (bool, error)
 	// Retire takes a segment back that is gone from the archive. What no other segment names is not found any more.
 	Retire(segment pack.ID) error
+	// Wasteful says whether most of what the index holds is not found any more: it is worth making anew.
+	Wasteful() (bool, error)
 
 	Drop() error
 	Close() error

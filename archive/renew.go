@@ -123,6 +123,11 @@ func (r *renewable) Waits() (ok bool, err error) {
 	return ok, err
 }
 
+func (r *renewable) Wasteful() (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Wasteful(); return err })
+	return ok, err
+}
+
 func (r *renewable) Retire(segment pack.ID) error {
 	return r.do(func(i Index) error { return i.Retire(segment) })
 }

@@ -44,7 +44,7 @@ func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
 	if a.keys == nil {
 		return ids, nil // nothing would prove that a record is the root's
 	}
-	if err := a.readRecords(ctx); err != nil {
+	if err := a.readRecordsLately(ctx); err != nil {
 		return nil, err
 	}
 	maps.DeleteFunc(ids, func(id chunk.ID, _ bool) bool { return a.Forgotten(id) })

@@ -142,6 +142,40 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	if err != nil {
 		return err
 	}
+	if err := a.applyListed(ctx, idx, listed); err != nil {
+		return err
+	}
+	for _, id := range gone { // what they named is named by others now, or was collected
+		if err := idx.Retire(id); err != nil {
+			return err
+		}
+	}
+	if len(gone) > 0 {
+		if err := a.shrink(ctx, idx, listed); err != nil {
+			return err
+		}
+	}
+	a.synced.at = time.Now()
+	return nil
+}
+
+// shrink makes an index anew of which most was collected.
+func (a *Archive) shrink(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
+	if wasteful, err := idx.Wasteful(); err != nil || !wasteful {
+		return err
+	}
+	a.opts.Notice("most of the local index was pruned from the archive: it is made anew")
+	if err := idx.Drop(); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
+		return err
+	}
+	return a.applyListed(ctx, idx, listed)
+}
+
+// applyListed applies the segments that the index does not know.
+func (a *Archive) applyListed(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
 	for id := range listed {
 		done, err := idx.Applied(id)
 		if err != nil {
@@ -154,12 +188,6 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 			return err
 		}
 	}
-	for _, id := range gone { // what they named is named by others now, or was collected
-		if err := idx.Retire(id); err != nil {
-			return err
-		}
-	}
-	a.synced.at = time.Now()
 	return nil
 }
 
