@@ -370,11 +370,19 @@ func (b *bench) tryCopy(to *bench) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := from.Snapshots(b.t.Context())
+	all, err := readable(from.Snapshots(b.t.Context()))
 	if err != nil {
 		return nil, err
 	}
 	return Copy(b.t.Context(), from, target, all, all, Options{})
+}
+
+// readable makes an error of snapshots that cannot be read.
+func readable(list []*snapshot.Snapshot, damaged []*archive.SnapshotError, err error) ([]*snapshot.Snapshot, error) {
+	if err == nil && len(damaged) > 0 {
+		err = damaged[0]
+	}
+	return list, err
 }
 
 // same fails unless the target has exactly one complete copy of each complete snapshot, with the same tree and files.

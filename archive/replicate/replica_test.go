@@ -50,7 +50,7 @@ func (b *bench) change(s *snapshot.Snapshot, fn func(*snapshot.Snapshot)) *snaps
 func TestReplica(t *testing.T) {
 	t.Parallel()
 	from, to := source(t, 2, 1), newBench(t, 1, 1)
-	to.backup(files{"srv/own": "made in the target"}, func(s *snapshot.Snapshot) { s.Series = "own" })
+	to.backup(files{"srv/own": "made in the target"}, func(s *snapshot.Snapshot) { s.Series, s.Start.Sec = "own", 1_700_000_000 })
 	want := func(what string, o ReplicaOptions, copied, there, forgotten, kept int) {
 		t.Helper()
 		r, err := from.replicate(to, o)

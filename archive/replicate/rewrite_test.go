@@ -34,7 +34,7 @@ func (b *bench) rewrite(o RewriteOptions) (*RewriteReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := a.Snapshots(b.t.Context())
+	all, err := readable(a.Snapshots(b.t.Context()))
 	if err != nil {
 		return nil, err
 	}

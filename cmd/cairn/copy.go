@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -46,35 +48,39 @@ func (e *env) runCopy(c *cli.Context) error {
 		return err
 	}
 	return e.withTwo(c.Context, c, t, func(from, to *archive.Archive) error {
-		all, chosen, err := e.chooseSnapshots(c, from)
+		all, chosen, damaged, err := e.chooseSnapshots(c, from)
 		if err != nil {
 			return named("source", err)
 		}
-		return e.copy(c, from, to, all, chosen)
+		if err := e.copy(c, from, to, all, chosen); err != nil {
+			return err
+		}
+		return unreadable(damaged)
 	})
 }
 
 // chooseSnapshots lists all snapshots and those that the arguments name or the select flags choose, both the oldest first.
-func (e *env) chooseSnapshots(c *cli.Context, a *archive.Archive) (all, chosen []*snapshot.Snapshot, err error) {
-	all, damaged, err := a.Snapshots(c.Context)
+// damaged counts those that cannot be read: without arguments nobody knows whether they are among the chosen.
+func (e *env) chooseSnapshots(c *cli.Context, a *archive.Archive) (all, chosen []*snapshot.Snapshot, damaged int, err error) {
+	all, bad, err := a.Snapshots(c.Context)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
-	for _, d := range damaged {
+	for _, d := range bad {
 		e.warn("%v", d)
 	}
 	fit := selectFilter(c).Apply(all)
 	if c.NArg() == 0 {
-		return all, fit, nil
+		return all, fit, len(bad), nil
 	}
 	named := map[*snapshot.Snapshot]bool{}
 	for _, spec := range c.Args().Slice() {
 		s, path, err := snapshot.Select(fit, spec, e.now())
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
 		if path != "" {
-			return nil, nil, usage("%s: %q names a path; whole snapshots are meant here", c.Command.Name, spec)
+			return nil, nil, 0, usage("%s: %q names a path; whole snapshots are meant here", c.Command.Name, spec)
 		}
 		named[s] = true
 	}
@@ -83,7 +89,15 @@ func (e *env) chooseSnapshots(c *cli.Context, a *archive.Archive) (all, chosen [
 			chosen = append(chosen, s)
 		}
 	}
-	return all, chosen, nil
+	return all, chosen, 0, nil
+}
+
+// unreadable is the exit code of snapshots that were passed over because they cannot be read.
+func unreadable(damaged int) error {
+	if damaged == 0 {
+		return nil
+	}
+	return &exitError{exitDamage, hint(fmt.Errorf("%s cannot be read", plural(uint64(damaged), "snapshot", "snapshots")), "`cairn check` says more, and `cairn repair` may help")}
 }
 
 func selectFilter(c *cli.Context) snapshot.Filter {
@@ -99,19 +113,10 @@ func (e *env) copy(c *cli.Context, from, to *archive.Archive, all, chosen []*sna
 	if err != nil {
 		return err
 	}
-	if err := e.sumCopied("copy", report, o.DryRun, time.Since(start), nil); err != nil {
+	if err := e.sumCopied(c.Context, "copy", to, report, o.DryRun, time.Since(start), map[string]any{}); err != nil {
 		return err
 	}
-	e.catchUp(c.Context, to, report)
 	return copyVerdict(report)
-}
-
-// catchUp brings the target's members to the same state, as after a backup.
-func (e *env) catchUp(ctx context.Context, to *archive.Archive, r *replicate.Report) {
-	if r.Degraded > 0 {
-		e.warn("%s in the target: members were not reached; the next copy or backup that reaches them heals it, and so does `cairn repair`",
-			plural(uint64(r.Degraded), "snapshot is degraded", "snapshots are degraded"))
-	}
 }
 
 // tellCopied says what became of one snapshot.
@@ -145,15 +150,28 @@ func describe(s *snapshot.Snapshot) string {
 	return s.ID.Short() + " (" + printable(s.Series) + ", " + s.Start.Time().Format("2006-01-02 15:04:05") + ")"
 }
 
-// sumCopied says what was done in all. more are further fields for JSON.
-func (e *env) sumCopied(kind string, r *replicate.Report, dry bool, took time.Duration, more map[string]any) error {
+// sumCopied says what was done in all, when the target's members that lacked something were brought to the same state, as after a backup.
+// more are further fields for JSON.
+func (e *env) sumCopied(ctx context.Context, kind string, to *archive.Archive, r *replicate.Report, dry bool, took time.Duration, more map[string]any) error {
+	var caught *archive.CatchUpReport
+	if !dry {
+		caught = to.CatchUp(ctx, nil)
+	}
 	if e.json {
 		m := map[string]any{"type": kind, "copied": r.Copied, "there": r.There, "incomplete": r.Incomplete, "lost": r.Lost, "trees": r.Trees, "blobs": r.Blobs,
 			"bytes": r.Bytes, "bytes_stored": r.Stored, "degraded": r.Degraded, "dry_run": dry, "seconds": took.Seconds()}
-		for k, v := range more {
-			m[k] = v
+		maps.Copy(m, more)
+		if caught != nil {
+			catchUpJSON(m, caught)
 		}
 		return e.printJSON(m)
+	}
+	if caught != nil {
+		e.tellCatchUp(caught)
+	}
+	if r.Degraded > 0 {
+		e.warn("%s in the target, because members were not reached: the next copy or backup that reaches them heals that, and so does `cairn repair`",
+			plural(uint64(r.Degraded), "snapshot is degraded", "snapshots are degraded"))
 	}
 	if e.quiet {
 		return nil

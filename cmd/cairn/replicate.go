@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -104,7 +103,7 @@ func (e *env) replicate(ctx context.Context, c *cli.Context, from, to *archive.A
 		return err
 	}
 	more := map[string]any{"forgotten": report.Forgotten, "kept": report.Kept, "damaged": len(report.Damaged)}
-	if err := e.sumCopied("replicate", &report.Report, dry, time.Since(start), more); err != nil {
+	if err := e.sumCopied(ctx, "replicate", to, &report.Report, dry, time.Since(start), more); err != nil {
 		return err
 	}
 	if !e.json && !e.quiet && report.Forgotten > 0 {
@@ -113,14 +112,10 @@ func (e *env) replicate(ctx context.Context, c *cli.Context, from, to *archive.A
 	if report.Kept > 0 {
 		e.say("%s that the source has no more", plural(uint64(report.Kept), "copy is kept", "copies are kept"))
 	}
-	e.catchUp(ctx, to, &report.Report)
 	if err := copyVerdict(&report.Report); err != nil {
 		return err
 	}
-	if n := len(report.Damaged); n > 0 {
-		return &exitError{exitDamage, hint(fmt.Errorf("%s of the source cannot be read", plural(uint64(n), "snapshot", "snapshots")), "`cairn check` says more, and `cairn repair` may help")}
-	}
-	return nil
+	return unreadable(len(report.Damaged))
 }
 
 func forgottenText(dry bool) string {

@@ -49,7 +49,7 @@ func (e *env) runRewrite(c *cli.Context) error {
 		return usage("rewrite: say what to take out with --exclude or --exclude-file")
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
-		all, chosen, err := e.chooseSnapshots(c, a)
+		all, chosen, damaged, err := e.chooseSnapshots(c, a)
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,10 @@ func (e *env) runRewrite(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return e.sumRewritten(report, o, time.Since(start))
+		if err := e.sumRewritten(report, o, time.Since(start)); err != nil {
+			return err
+		}
+		return unreadable(damaged)
 	})
 }
 
