@@ -11,9 +11,10 @@ import (
 	"cairn/snapshot"
 )
 
-// Copies of other archives' snapshots name what they are copies of. Whoever holds a writer key cannot read that, so this machine remembers what it
-// copied, in the folder `copies` of the cache directory: a file for each source, a line for each copy. A torn line is none. Losing it costs
-// a second copy of each snapshot, of which all blobs are there.
+// Copies of other archives' snapshots name what they are copies of. Whoever holds a writer key cannot read that, and what a copy that was forgotten
+// was a copy of nobody can. So this machine remembers what it copied, in the folder `copies` of the cache directory: a file for each source, a
+// line for each copy. A torn line is none. Losing it costs the holder of a writer key a second copy of each snapshot, of which all
+// blobs are there, and a replica the snapshots that were forgotten in it only: they come back.
 
 func (a *Archive) copiesFile(source [16]byte) string {
 	return filepath.Join(a.dir, "copies", fmt.Sprintf("%x", source))

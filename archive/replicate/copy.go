@@ -46,6 +46,7 @@ const (
 	There                       // the target has it
 	Incomplete                  // it was never finished, and is not copied
 	Lost                        // it is not copied, because something of it is lost in the source
+	Dropped                     // its copy was forgotten in the target, and it is not copied again (Run only)
 )
 
 func (s State) String() string {
@@ -58,6 +59,8 @@ func (s State) String() string {
 		return "incomplete"
 	case Lost:
 		return "lost"
+	case Dropped:
+		return "forgotten in the target"
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }
@@ -74,8 +77,8 @@ type Result struct {
 
 // Report sums up.
 type Report struct {
-	Copied, There, Incomplete, Lost int
-	Degraded                        int // copies with packs that lack shards
+	Copied, There, Incomplete, Lost, Dropped int
+	Degraded                                 int // copies with packs that lack shards
 	Carried
 	Err error // of the first that is Lost
 }
@@ -88,12 +91,17 @@ type job struct {
 	o        Options
 	report   Report
 	planned  map[chunk.ID]bool // in a dry run: source snapshots that would have been copied by now
+	replica  bool              // what was forgotten in the target stays so
 }
 
 // Copy copies snapshots into another archive. all are those of the source as Archive.Snapshots lists them, chosen some of these, the oldest first.
 // The source is opened with a key that can read; for the target any key will do. A snapshot that is lost in part is in the report, and
 // does not keep the others from being copied.
 func Copy(ctx context.Context, from, to *archive.Archive, all, chosen []*snapshot.Snapshot, o Options) (*Report, error) {
+	return carry(ctx, from, to, all, chosen, o, false)
+}
+
+func carry(ctx context.Context, from, to *archive.Archive, all, chosen []*snapshot.Snapshot, o Options, replica bool) (*Report, error) {
 	if from.ID() == to.ID() {
 		return nil, remote.WithHint(fmt.Errorf("archive %.8s is the source and the target", from.ID()), "name the members of another archive as the target")
 	}
@@ -101,7 +109,7 @@ func Copy(ctx context.Context, from, to *archive.Archive, all, chosen []*snapsho
 	if err != nil {
 		return nil, err
 	}
-	j := &job{from: from, to: to, all: all, held: h, o: o.applyDefaults(), planned: map[chunk.ID]bool{}}
+	j := &job{from: from, to: to, all: all, held: h, o: o.applyDefaults(), planned: map[chunk.ID]bool{}, replica: replica}
 	j.expect(chosen)
 	for _, s := range chosen {
 		r, err := j.one(ctx, s)
@@ -122,7 +130,7 @@ func (j *job) expect(chosen []*snapshot.Snapshot) {
 	begun := map[string]bool{}
 	for _, s := range chosen {
 		switch {
-		case s.Incomplete:
+		case s.Incomplete || j.replica && j.to.Forgotten(j.held.remembered[s.ID]):
 		case j.held.find(s) != nil:
 			begun[s.Series] = true
 		case begun[s.Series]:
@@ -142,6 +150,8 @@ func (j *job) count(r Result) {
 		j.report.There++
 	case Incomplete:
 		j.report.Incomplete++
+	case Dropped:
+		j.report.Dropped++
 	case Lost:
 		j.report.Lost++
 		if j.report.Err == nil {
@@ -165,7 +175,11 @@ func (j *job) one(ctx context.Context, s *snapshot.Snapshot) (Result, error) {
 		r.State, r.ID = There, c.id
 		return r, nil
 	}
-	err := j.carry(ctx, s, &r)
+	if id, ok := j.held.remembered[s.ID]; j.replica && ok && j.to.Forgotten(id) {
+		r.State, r.ID = Dropped, id
+		return r, nil
+	}
+	err := j.copy(ctx, s, &r)
 	if err != nil && lost(ctx, j.from, err) {
 		r.State, r.Err = Lost, fmt.Errorf("snapshot %s is not copied: %w", s.ID.Short(), err)
 		return r, nil
@@ -177,8 +191,8 @@ func (j *job) one(ctx context.Context, s *snapshot.Snapshot) (Result, error) {
 	return r, nil
 }
 
-// carry copies what a snapshot needs and then the snapshot.
-func (j *job) carry(ctx context.Context, s *snapshot.Snapshot, r *Result) error {
+// copy copies what a snapshot needs and then the snapshot.
+func (j *job) copy(ctx context.Context, s *snapshot.Snapshot, r *Result) error {
 	t := &transfer{from: j.from, to: j.to, dry: j.o.DryRun, progress: j.o.Progress}
 	defer func() { r.Carried = t.carried }()
 	if j.o.DryRun {

@@ -74,7 +74,7 @@ func smallSource(t *testing.T) *bench {
 func TestCopyStops(t *testing.T) {
 	t.Parallel()
 	from := smallSource(t)
-	for _, l := range [][3]int{{1, 0, 2}, {2, 1, 5}} {
+	for _, l := range [][3]int{{1, 0, 3}, {2, 1, 7}} {
 		for _, do := range []fault.Action{fault.Fail, fault.Lose} {
 			t.Run(fmt.Sprintf("%d+%d, %d", l[0], l[1], do), func(t *testing.T) {
 				t.Parallel()

@@ -15,9 +15,9 @@ type held struct {
 	source   [16]byte
 	byOrigin map[snapshot.Origin]*snapshot.Snapshot // complete ones
 	byID     map[chunk.ID]*snapshot.Snapshot        // complete ones
-	// For a target that cannot be read: what it lists, and what this machine remembers.
-	marked     map[chunk.ID]bool
-	remembered map[chunk.ID]chunk.ID
+	marked   map[chunk.ID]bool                      // for a target that cannot be read: what it lists
+
+	remembered map[chunk.ID]chunk.ID // what this machine copied: of each source's snapshot the last copy
 }
 
 // copied is the copy of a snapshot in the target.
@@ -28,14 +28,13 @@ type copied struct {
 
 // newHeld lists the target. With a writer key its snapshots cannot be read: then this machine's memory tells which are copies.
 func newHeld(ctx context.Context, to *archive.Archive, source [16]byte) (*held, error) {
-	h := &held{to: to, source: source, byOrigin: map[snapshot.Origin]*snapshot.Snapshot{}, byID: map[chunk.ID]*snapshot.Snapshot{}}
+	h := &held{to: to, source: source, byOrigin: map[snapshot.Origin]*snapshot.Snapshot{}, byID: map[chunk.ID]*snapshot.Snapshot{}, remembered: to.Copies(source)}
 	if to.Keys() == nil {
 		return nil, archive.ErrNoKey
 	}
 	if !to.Keys().CanRead() {
 		var err error
 		h.marked, err = to.SnapshotIDs(ctx)
-		h.remembered = to.Copies(source)
 		return h, err
 	}
 	list, _, err := to.Snapshots(ctx)
@@ -84,10 +83,11 @@ func (h *held) find(s *snapshot.Snapshot) *copied {
 // made notes a copy that was just committed.
 func (h *held) made(from, to *snapshot.Snapshot) {
 	if h.marked != nil {
-		h.marked[to.ID], h.remembered[from.ID] = true, to.ID
+		h.marked[to.ID] = true
 	}
+	h.remembered[from.ID] = to.ID
 	h.byOrigin[h.origin(from)], h.byID[to.ID] = to, to
-	_ = h.to.RememberCopy(to.Origin, to.ID) // without it a writer key copies the snapshot once more, and stores nothing but its object
+	_ = h.to.RememberCopy(to.Origin, to.ID) // see archive.Copies for what it costs to lose that
 }
 
 // exact says whether the copy holds the same tree: paths may have been taken out of it since.

@@ -39,7 +39,8 @@ var errEmpty = remote.WithHint(fmt.Errorf("the source has no snapshot at all: no
 // stole its key, takes nothing from it.
 //
 // A snapshot whose tags were changed is a new one; its copy is made anew, which carries nothing but the object, and the old copy's source is
-// gone. A copy that was changed in the target is left alone, and kept if it is pinned there.
+// gone. A copy that was changed in the target is left alone, and kept if it is pinned there. One that was forgotten there is not made
+// again, as long as this machine remembers that it made it, so that a target may have a shorter retention of its own.
 func Run(ctx context.Context, from, to *archive.Archive, o ReplicaOptions) (*ReplicaReport, error) {
 	if o.Gone == nil {
 		o.Gone = func(*snapshot.Snapshot, bool) {}
@@ -50,7 +51,7 @@ func Run(ctx context.Context, from, to *archive.Archive, o ReplicaOptions) (*Rep
 		return report, fmt.Errorf("source: %w", err)
 	}
 	report.Damaged = damaged
-	copied, err := Copy(ctx, from, to, all, all, o.Options)
+	copied, err := carry(ctx, from, to, all, all, o.Options, true)
 	if copied != nil {
 		report.Report = *copied
 	}

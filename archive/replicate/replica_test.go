@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"cairn/archive"
 	"cairn/chunk"
 	"cairn/remote/fault"
 	"cairn/snapshot"
@@ -87,6 +88,21 @@ func TestReplica(t *testing.T) {
 	}
 	to.clean()
 
+	// What was forgotten in the target is not copied again by whom remembers that.
+	to.dir = t.TempDir()
+	from.backup(files{"srv/late": "late"}, nil)
+	want("remembered", ReplicaOptions{}, 1, 2, 0, 1)
+	late := to.list()[len(to.list())-1]
+	if _, err := to.open().Forget(t.Context(), []chunk.ID{late.ID}, archive.Record{}); err != nil {
+		t.Fatal(err)
+	}
+	want("forgotten in the target", ReplicaOptions{}, 0, 2, 0, 1)
+	if r := from.copyAll(to); r.Copied != 1 {
+		t.Errorf("copied on purpose: %+v", r)
+	}
+	from.same(to)
+	to.dir = ""
+
 	// A source without snapshots takes nothing away.
 	for _, s := range from.list() {
 		from.forget(s.ID)
@@ -94,7 +110,7 @@ func TestReplica(t *testing.T) {
 	if r, err := from.replicate(to, ReplicaOptions{Delete: true}); !errors.Is(err, errEmpty) || r.Forgotten > 0 {
 		t.Errorf("emptied source: %v, %+v", err, r)
 	}
-	want("emptied source", ReplicaOptions{}, 0, 0, 0, 3)
+	want("emptied source", ReplicaOptions{}, 0, 0, 0, 4)
 }
 
 // TestReplicaStops: a replica whose store fails at any moment is right after the next run.
@@ -108,7 +124,7 @@ func TestReplicaStops(t *testing.T) {
 	first := from.list()[0]
 	from.backup(files{"srv/d/c": "c"}, nil)
 	from.forget(first.ID)
-	stops(t, to, fault.Fail, 3, func(to *bench) error {
+	stops(t, to, fault.Fail, 4, func(to *bench) error {
 		_, err := from.replicate(to, ReplicaOptions{Delete: true})
 		return err
 	}, func(to *bench) {

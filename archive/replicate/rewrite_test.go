@@ -175,7 +175,7 @@ func TestRewriteStops(t *testing.T) {
 	for _, do := range []fault.Action{fault.Fail, fault.Lose} {
 		t.Run(fmt.Sprint(do), func(t *testing.T) {
 			t.Parallel()
-			stops(t, b, do, 3, func(b *bench) error {
+			stops(t, b, do, 5, func(b *bench) error {
 				r, err := b.rewrite(RewriteOptions{Excludes: patterns(t, "secret"), Forget: true})
 				if err == nil && r.Broken > 0 {
 					err = r.Err

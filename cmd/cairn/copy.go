@@ -158,7 +158,7 @@ func (e *env) sumCopied(ctx context.Context, kind string, to *archive.Archive, r
 		caught = to.CatchUp(ctx, nil)
 	}
 	if e.json {
-		m := map[string]any{"type": kind, "copied": r.Copied, "there": r.There, "incomplete": r.Incomplete, "lost": r.Lost, "trees": r.Trees, "blobs": r.Blobs,
+		m := map[string]any{"type": kind, "copied": r.Copied, "there": r.There, "incomplete": r.Incomplete, "lost": r.Lost, "forgotten_in_target": r.Dropped, "trees": r.Trees, "blobs": r.Blobs,
 			"bytes": r.Bytes, "bytes_stored": r.Stored, "degraded": r.Degraded, "dry_run": dry, "seconds": took.Seconds()}
 		maps.Copy(m, more)
 		if caught != nil {

@@ -22,7 +22,8 @@ copy by the source's id of the snapshot, too.
 
 ` + targetText + `
 
-What the source forgets stays in the target, unless --delete is given: then the copies whose source is gone are forgotten
+What was forgotten in the target only is not copied again, as long as this machine's cache remembers the copy ("cairn copy"
+brings it back). What the source forgets stays in the target, unless --delete is given: then the copies whose source is gone are forgotten
 there, too, but for those that were pinned in the target. A source without any snapshot takes nothing away. A snapshot whose
 tags were changed is a new one, so without --delete its copies with the old tags stay.
 
@@ -108,6 +109,9 @@ func (e *env) replicate(ctx context.Context, c *cli.Context, from, to *archive.A
 	}
 	if !e.json && !e.quiet && report.Forgotten > 0 {
 		e.print("%s in the target%s, as in the source", plural(uint64(report.Forgotten), "snapshot", "snapshots"), forgottenText(dry))
+	}
+	if report.Dropped > 0 {
+		e.say("%s not copied again: forgotten in the target", plural(uint64(report.Dropped), "snapshot is", "snapshots are"))
 	}
 	if report.Kept > 0 {
 		e.say("%s that the source has no more", plural(uint64(report.Kept), "copy is kept", "copies are kept"))
