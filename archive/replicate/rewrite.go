@@ -60,13 +60,6 @@ type Removed struct {
 	Bytes               uint64 // sizes of the files, holes included
 }
 
-func (r *Removed) add(o Removed) {
-	r.Files += o.Files
-	r.Dirs += o.Dirs
-	r.Others += o.Others
-	r.Bytes += o.Bytes
-}
-
 func (r *Removed) some() bool { return r.Files+r.Dirs+r.Others > 0 }
 
 // Rewritten is what became of one snapshot.
