@@ -69,7 +69,7 @@ func (e *env) chooseSnapshots(c *cli.Context, a *archive.Archive) (all, chosen [
 	for _, d := range bad {
 		e.warn("%v", d)
 	}
-	fit := selectFilter(c).Apply(all)
+	fit := snapshotFilter(c).Apply(all)
 	if c.NArg() == 0 {
 		return all, fit, len(bad), nil
 	}
@@ -98,10 +98,6 @@ func unreadable(damaged int) error {
 		return nil
 	}
 	return &exitError{exitDamage, hint(fmt.Errorf("%s cannot be read", plural(uint64(damaged), "snapshot", "snapshots")), "`cairn check` says more, and `cairn repair` may help")}
-}
-
-func selectFilter(c *cli.Context) snapshot.Filter {
-	return snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
 }
 
 func (e *env) copy(c *cli.Context, from, to *archive.Archive, all, chosen []*snapshot.Snapshot) error {
