@@ -1,0 +1,279 @@
+package prune_test
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+
+	"cairn/archive/prune"
+)
+
+// modelCollector is a collector of the model in one step: prune.Collection decides what is next, this does it.
+type modelCollector struct {
+	*run
+	j uint8
+	g *collector
+}
+
+var errMissing = errors.New("a marked snapshot lacks b")
+
+func (r *run) stepCollector(j uint8) bool {
+	m := &modelCollector{r, j, &r.w.collector[j]}
+	for !r.acted && !m.g.at.Done() && m.g.refused == 0 {
+		if err := m.g.at.Step(context.Background(), m); err != nil {
+			m.g.refused = 1
+			r.act("refuses: %v", err)
+		}
+	}
+	if m.g.at.Done() {
+		*m.g = collector{at: m.g.at} // what it knew matters no more
+	}
+	return r.acted
+}
+
+// Mark lists the snapshots of each member. A listing with a window may miss what was removed while it was under way, and it may
+// miss or show what was put.
+func (m *modelCollector) Mark(context.Context) (bool, error) {
+	g := m.g
+	if m.noRelist && g.own != 0 {
+		return true, nil
+	}
+	if g.phase == 0 {
+		g.todo, g.needs, g.marked, g.phase = m.all(), 0, 0, 1
+	}
+	if m.windows && g.phase == 1 {
+		at := m.member(&g.todo)
+		g.window, g.phase = m.w.listed[at], 2+uint8(at)
+		m.act("begins to list snapshots on %d", at)
+		return false, nil
+	}
+	var at int
+	var shown snapshots
+	if m.windows {
+		at = int(g.phase - 2)
+		shown = g.window & m.w.listed[at]
+		if most := g.window | m.w.listed[at]; most != shown && m.pick(2) == 1 {
+			shown = most
+		}
+		g.window, g.phase = 0, 1
+	} else {
+		at = m.member(&g.todo)
+		shown = m.w.listed[at]
+	}
+	g.needs |= shown
+	g.marked |= shown & m.w.marked[at]
+	m.act("lists snapshots on %d: %s", at, shown)
+	if g.todo != 0 {
+		return false, nil
+	}
+	g.phase = 0
+	return true, nil
+}
+
+func (m *modelCollector) Records(context.Context) (bool, error) {
+	m.g.records = union(m.w.condemned)
+	m.g.known = union(m.w.forgotten)
+	m.act("reads records: %s condemned, %s forgotten", m.g.records, m.g.known)
+	return true, nil
+}
+
+// Index reads the index, and the first time lists the packs after it.
+func (m *modelCollector) Index(context.Context) (bool, error) {
+	if m.g.phase == 1 {
+		m.g.seen, m.g.phase = m.w.stored, 0
+		m.act("lists packs: %s", m.g.seen)
+		return true, nil
+	}
+	m.g.index = union(m.w.named)
+	m.act("reads index: %s named", m.g.index)
+	if m.g.own != 0 {
+		return true, nil
+	}
+	m.g.phase = 1
+	return false, nil
+}
+
+// need says whether a snapshot needs b, and whether one with a mark does.
+func (m *modelCollector) need() (needed, marked bool) {
+	n := m.g.needs &^ m.g.known
+	return n != 0, n&m.g.marked != 0
+}
+
+// Choose condemns what it can: what is condemned already and still there, what no segment names, and of the others all, or
+// all but one, whichever, when b is needed. Or it has b copied out first, and condemns all of them.
+func (m *modelCollector) Choose(context.Context) (prune.Choice, error) {
+	g := m.g
+	live := g.index &^ g.records
+	rest := (g.index|g.seen)&g.records | g.seen&^g.index
+	choice := prune.Condemn
+	if needed, marked := m.need(); !needed {
+		g.own = live | rest
+	} else if live == 0 {
+		if g.index == 0 && marked {
+			return prune.Nothing, errMissing
+		}
+		g.own = rest
+	} else if keep := m.pick(bits.OnesCount16(uint16(live)) + 1); keep == 0 {
+		g.own, choice = live|rest, prune.CopyFirst
+	} else {
+		for range keep - 1 {
+			live &= live - 1
+		}
+		g.own = (g.index &^ g.records) | rest
+		g.own &^= live & -live
+	}
+	g.seen = 0
+	if g.own == 0 {
+		choice = prune.Nothing
+	}
+	if choice != prune.CopyFirst {
+		g.index = 0
+	}
+	g.records = 0
+	return choice, nil
+}
+
+// CopyOut reads b from a copy that is there, and then stores it. Without one it goes on: what there is was seen to be gone.
+func (m *modelCollector) CopyOut(context.Context) (bool, error) {
+	g := m.g
+	if g.phase == 0 {
+		from := g.index & m.w.stored
+		if from == 0 {
+			g.tried |= g.index
+			m.act("finds no copy to read")
+			return true, nil
+		}
+		g.phase = 1
+		m.act("reads b from one of %s", from)
+		return false, nil
+	}
+	g.phase = 0
+	if g.made == packsOfCollector {
+		m.w.broken = true
+		m.act("stores one pack too many")
+		return true, nil
+	}
+	g.fresh = collectorPack(m.j, g.made)
+	g.made++
+	m.w.stored |= g.fresh
+	m.act("stores %s", g.fresh)
+	return true, nil
+}
+
+func (m *modelCollector) Name(context.Context) (bool, error) {
+	m.g.index = 0
+	if m.g.fresh == 0 {
+		return true, nil
+	}
+	for at := range m.members {
+		m.w.named[at] |= m.g.fresh
+	}
+	m.act("names %s", m.g.fresh)
+	m.g.fresh = 0
+	return true, nil
+}
+
+// Condemn puts the record on all members, in any order.
+func (m *modelCollector) Condemn(context.Context) (bool, error) {
+	if m.g.todo == 0 {
+		m.g.todo = m.all()
+	}
+	at := m.member(&m.g.todo)
+	m.w.condemned[at] |= m.g.own
+	m.act("condemns %s on %d", m.g.own, at)
+	if m.oneMember {
+		m.g.todo = 0
+	}
+	return m.g.todo == 0, nil
+}
+
+func (m *modelCollector) Lacks(context.Context) (bool, error) {
+	g := m.g
+	needed, marked := m.need()
+	if !needed || g.index&^g.records != 0 {
+		return false, nil
+	}
+	if g.index&^g.tried != 0 {
+		return true, nil
+	}
+	if marked {
+		return false, errMissing
+	}
+	return false, nil
+}
+
+// Unname replaces the segments that name what this collector condemned: first what else they name is named once more, as it was read,
+// though it may be unnamed by now; then they are removed from one member after the other; then the index is read again.
+func (m *modelCollector) Unname(context.Context) (bool, error) {
+	g := m.g
+	dead := g.own
+	if m.unnameAll {
+		dead |= g.records
+	}
+	switch g.phase {
+	case 0:
+		if g.index&dead == 0 {
+			g.records, g.index = 0, 0
+			return true, nil
+		}
+		for at := range m.members {
+			m.w.named[at] |= g.index &^ dead
+		}
+		m.act("names %s again", g.index&^dead)
+		g.phase, g.todo = 1, m.all()
+	case 1:
+		at := m.member(&g.todo)
+		m.w.named[at] &^= g.index & dead
+		m.act("removes names of %s on %d", g.index&dead, at)
+		if g.todo == 0 {
+			g.phase = 2
+		}
+	case 2:
+		g.index = union(m.w.named)
+		m.act("reads index: %s named", g.index)
+		g.phase = 0
+	}
+	return false, nil
+}
+
+// Delete deletes what this collector condemned, one pack after the other.
+func (m *modelCollector) Delete(context.Context) (bool, error) {
+	first := m.g.own & -m.g.own
+	m.w.stored &^= first
+	m.g.own &^= first
+	m.act("deletes %s", first)
+	return m.g.own == 0, nil
+}
+
+// stepForgetter chooses a snapshot that was reported as done, puts a record on one member after the other, and removes the snapshot.
+func (r *run) stepForgetter() bool {
+	f := &r.w.forgetter
+	switch f.phase {
+	case 0:
+		s := r.w.promised()
+		if s == 0 {
+			return false
+		}
+		for range r.pick(bits.OnesCount8(uint8(s))) {
+			s &= s - 1
+		}
+		f.chosen, f.todo, f.phase = s&-s, r.all(), 1
+		fallthrough
+	case 1:
+		at := r.member(&f.todo)
+		r.w.forgotten[at] |= f.chosen
+		r.act("forgets %s on %d", f.chosen, at)
+		if f.todo == 0 {
+			f.phase, f.todo = 2, r.all()
+		}
+	case 2:
+		at := r.member(&f.todo)
+		r.w.listed[at] &^= f.chosen
+		r.w.marked[at] &^= f.chosen
+		r.act("removes %s on %d", f.chosen, at)
+		if f.todo == 0 {
+			f.phase = 3
+		}
+	}
+	return r.acted
+}
