@@ -63,20 +63,14 @@ func (m *modelClient) Index(context.Context) (bool, error) {
 	return m.readIndex()
 }
 
-// Store stores b unless it has a live copy.
+// Store stores b unless it has a live copy. What it relies on from here on was named before the records that will be read next.
 func (m *modelClient) Store(context.Context) (bool, error) {
-	if m.c.index&^m.c.records != 0 {
+	m.c.relied, m.c.index = m.c.index&^m.c.records, 0
+	m.c.records, m.c.anew = 0, m.c.at.Published()
+	if m.c.relied != 0 {
 		return true, nil
 	}
-	if m.c.made == packsOfClient {
-		m.w.broken = true
-		m.act("stores one pack too many")
-		return true, nil
-	}
-	m.c.fresh = clientPack(m.i, m.c.made)
-	m.c.made++
-	m.w.stored |= m.c.fresh
-	m.act("stores %s", m.c.fresh)
+	m.c.fresh = m.store(clientBits << (2 + packsOfClient*m.i))
 	return true, nil
 }
 
@@ -91,8 +85,7 @@ func (m *modelClient) Name(context.Context) (bool, error) {
 		}
 	}
 	m.act("names %s on %02b", m.c.fresh, reached)
-	m.c.index |= m.c.fresh // it knows what it published, whichever members it reaches later
-	m.c.fresh = 0
+	m.c.relied, m.c.fresh = m.c.fresh, 0
 	return true, nil
 }
 
@@ -104,14 +97,18 @@ func (m *modelClient) Publish(context.Context) (bool, error) {
 	return m.c.todo == 0, nil
 }
 
+// Lacks says whether all that the client relied on is condemned. Another copy that it found since does not count until the
+// records were read once more.
 func (m *modelClient) Lacks(context.Context) (bool, error) {
-	lacks := m.c.index&^m.c.records == 0 && !m.blind && !(m.once && m.c.made > 1)
-	if lacks {
-		m.c.index = 0 // nothing of it is live, ever again
-	} else {
-		m.c.records, m.c.index = 0, 0 // they are not used any more
+	known := m.c.relied
+	if m.hasty {
+		known |= m.c.index
 	}
-	return lacks, nil
+	if m.blind || m.once && m.c.anew || known&^m.c.records != 0 {
+		m.c.records, m.c.index, m.c.relied = 0, 0, 0 // they are not used any more
+		return false, nil
+	}
+	return true, nil
 }
 
 func (m *modelClient) Mark(context.Context) (bool, error) {

@@ -21,8 +21,12 @@ func (r *run) stepCollector(j uint8) bool {
 	m := &modelCollector{r, j, &r.w.collector[j]}
 	for !r.acted && !m.g.at.Done() && m.g.refused == 0 {
 		if err := m.g.at.Step(context.Background(), m); err != nil {
-			m.g.refused = 1
 			r.act("refuses: %v", err)
+			refused := uint8(withoutCause)
+			if r.forget && m.g.needs&m.g.marked&^union(m.w.forgotten) == 0 {
+				refused = withCause
+			}
+			*m.g = collector{at: m.g.at, refused: refused}
 		}
 	}
 	if m.g.at.Done() {
@@ -67,6 +71,9 @@ func (m *modelCollector) Mark(context.Context) (bool, error) {
 		return false, nil
 	}
 	g.phase = 0
+	if !m.forget { // which ones they are matters no more
+		g.needs, g.marked = min(g.needs, 1), min(g.marked, 1)
+	}
 	return true, nil
 }
 
@@ -85,12 +92,17 @@ func (m *modelCollector) Index(context.Context) (bool, error) {
 		return true, nil
 	}
 	m.g.index = union(m.w.named)
+	m.g.tried &= m.g.index
 	m.act("reads index: %s named", m.g.index)
 	if m.g.own != 0 {
 		return true, nil
 	}
-	m.g.phase = 1
-	return false, nil
+	if m.fine {
+		m.g.phase = 1
+		return false, nil
+	}
+	m.g.seen = m.w.stored
+	return true, nil
 }
 
 // need says whether a snapshot needs b, and whether one with a mark does.
@@ -148,15 +160,7 @@ func (m *modelCollector) CopyOut(context.Context) (bool, error) {
 		return false, nil
 	}
 	g.phase = 0
-	if g.made == packsOfCollector {
-		m.w.broken = true
-		m.act("stores one pack too many")
-		return true, nil
-	}
-	g.fresh = collectorPack(m.j, g.made)
-	g.made++
-	m.w.stored |= g.fresh
-	m.act("stores %s", g.fresh)
+	g.fresh = m.store(collectorBits << (ofCollectors + packsOfCollector*m.j))
 	return true, nil
 }
 
@@ -191,13 +195,22 @@ func (m *modelCollector) Lacks(context.Context) (bool, error) {
 	g := m.g
 	needed, marked := m.need()
 	if !needed || g.index&^g.records != 0 {
-		return false, nil
+		return m.lacksNothing()
 	}
 	if g.index&^g.tried != 0 {
 		return true, nil
 	}
 	if marked {
 		return false, errMissing
+	}
+	return m.lacksNothing()
+}
+
+// lacksNothing forgets what matters no more.
+func (m *modelCollector) lacksNothing() (bool, error) {
+	m.g.needs, m.g.marked, m.g.known, m.g.tried = 0, 0, 0, 0
+	if !m.fine {
+		m.g.index, m.g.records = 0, 0
 	}
 	return false, nil
 }
@@ -209,6 +222,15 @@ func (m *modelCollector) Unname(context.Context) (bool, error) {
 	dead := g.own
 	if m.unnameAll {
 		dead |= g.records
+	}
+	if !m.fine {
+		if g.todo == 0 {
+			g.records, g.index, g.todo = 0, 0, m.all()
+		}
+		at := m.member(&g.todo)
+		m.w.named[at] &^= g.own
+		m.act("removes names of %s on %d", g.own, at)
+		return g.todo == 0, nil
 	}
 	switch g.phase {
 	case 0:
@@ -238,7 +260,10 @@ func (m *modelCollector) Unname(context.Context) (bool, error) {
 
 // Delete deletes what this collector condemned, one pack after the other.
 func (m *modelCollector) Delete(context.Context) (bool, error) {
-	first := m.g.own & -m.g.own
+	first := m.g.own
+	if m.fine {
+		first &= -first
+	}
 	m.w.stored &^= first
 	m.g.own &^= first
 	m.act("deletes %s", first)

@@ -3,6 +3,7 @@ package prune_test
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,12 +17,14 @@ type protocol struct {
 	copies  packs // of b that are named in the beginning
 	replace int   // so many clients change a snapshot: theirs replaces the old one
 	forget  bool  // somebody forgets a snapshot
+	fine    bool  // operations are taken apart that are otherwise done as one
 	windows bool  // listings take time: they may miss what is removed meanwhile, and what is put
 
 	// mutations
 	blind      bool // clients do not validate
 	indexFirst bool // clients read the index before the records
 	once       bool // clients do not validate again what they stored anew
+	hasty      bool // clients rely at once on copies that they find when they validate
 	noRelist   bool // collectors do not list the snapshots again
 	oneMember  bool // collectors are content with a record on one member
 	unnameAll  bool // collectors take the names also of what only others condemned
@@ -133,12 +136,15 @@ func (r *run) step(a actor) bool {
 }
 
 // search visits every state that the actors can reach, breadth first: each actor may stop for ever after any operation, because a
-// state in which it goes on no more is a state in which it has not gone on yet.
+// state in which it goes on no more is a state in which it has not gone on yet. Of a state that was visited a hash of 64 bits is
+// kept, so that of 40 million states two are taken for one with a probability of 1 : 20,000.
 type search struct {
 	protocol
-	states []world
+	known  []uint64 // open addressing; 0: free
+	states int
 	from   []origin
-	table  []uint32 // open addressing; 1 + place in states
+	level  []world // found in the last round, in the order of from
+	next   []world
 	seed   maphash.Seed
 }
 
@@ -148,84 +154,134 @@ type origin struct {
 	actor   actor
 }
 
-func newSearch(p protocol) *search {
-	if p.members == 0 {
-		p.members = 1
-	}
-	s := &search{protocol: p, table: make([]uint32, 1<<16), seed: maphash.MakeSeed()}
-	w := world{stored: p.copies}
-	for m := range p.members {
-		w.named[m] = p.copies
-		if p.replace > 0 {
-			w.listed[m], w.marked[m] = old, old
-		}
-	}
-	s.add(w, origin{})
-	return s
-}
-
-// add notes a state unless it is known.
-func (s *search) add(w world, from origin) bool {
-	at := s.find(w)
-	if s.table[at] != 0 {
-		return false
-	}
-	s.states, s.from = append(s.states, w), append(s.from, from)
-	s.table[at] = uint32(len(s.states))
-	if len(s.states)*5 > len(s.table)*3 {
-		s.table = make([]uint32, 2*len(s.table))
-		for i, w := range s.states {
-			s.table[s.find(w)] = uint32(i + 1)
-		}
-	}
-	return true
-}
-
-// find returns the place of a state in the table, or that where it is to go.
-func (s *search) find(w world) int {
-	mask := len(s.table) - 1
-	at := int(maphash.Comparable(s.seed, w)) & mask
-	for s.table[at] != 0 && s.states[s.table[at]-1] != w {
-		at = (at + 1) & mask
-	}
-	return at
-}
-
-// run visits all states, or stops at the first that is wrong, and returns what is wrong and its place.
-func (s *search) run() (string, int) {
+// run visits all states, or stops at the first that is wrong, and returns what is wrong and its place. visit may be nil.
+func (s *search) run(visit func(*world)) (string, int) {
 	r := &run{protocol: &s.protocol}
-	for i := 0; i < len(s.states); i++ {
-		if wrong := s.states[i].wrong(); wrong != "" {
-			return wrong, i
-		}
-		for a := range actors {
-			for more := true; more; more = r.next() {
-				r.w = s.states[i]
-				if r.step(a) {
-					s.add(r.w, origin{uint32(i), r.taken(), a})
+	s.add(s.first(), origin{})
+	for at := 0; len(s.next) > 0; {
+		s.level, s.next = s.next, s.level[:0]
+		for i := range s.level {
+			if wrong := s.level[i].wrong(); wrong != "" {
+				return wrong, at
+			}
+			if visit != nil {
+				visit(&s.level[i])
+			}
+			for a := range actors {
+				for more := true; more; more = r.next() {
+					r.w = s.level[i]
+					if r.step(a) {
+						s.add(s.canonical(r.w), origin{uint32(at), r.taken(), a})
+					}
 				}
 			}
+			at++
 		}
 	}
 	return "", 0
 }
 
-// trace tells the operations that lead to a state, the shortest way.
-func (s *search) trace(i int) string {
-	var path []int
-	for ; i > 0; i = int(s.from[i].state) {
-		path = append(path, i)
+func newSearch(p protocol) *search {
+	p.members = max(p.members, 1)
+	return &search{protocol: p, known: make([]uint64, 1<<16), seed: maphash.MakeSeed()}
+}
+
+func (s *search) first() world {
+	w := world{stored: s.copies}
+	for m := range s.members {
+		w.named[m] = s.copies
+		if s.replace > 0 {
+			w.listed[m], w.marked[m] = old, old
+		}
 	}
+	return w
+}
+
+// add notes a state unless it is known.
+func (s *search) add(w world, from origin) {
+	hash := maphash.Comparable(s.seed, w) | 1
+	if !s.put(hash) {
+		return
+	}
+	s.next, s.from = append(s.next, w), append(s.from, from)
+	s.states++
+	if s.states*5 > len(s.known)*3 {
+		old := s.known
+		s.known = make([]uint64, 2*len(old))
+		for _, h := range old {
+			if h != 0 {
+				s.put(h)
+			}
+		}
+	}
+}
+
+func (s *search) put(hash uint64) bool {
+	mask := uint64(len(s.known) - 1)
+	at := hash >> 1 & mask
+	for s.known[at] != 0 {
+		if s.known[at] == hash {
+			return false
+		}
+		at = (at + 1) & mask
+	}
+	s.known[at] = hash
+	return true
+}
+
+// canonical returns the one of the states that differ only in who is called the first client and who the second, and likewise of the
+// collectors, that stands for all of them. Clients that do different things are not exchanged.
+func (s *search) canonical(w world) world {
+	w.tidy()
+	least := w
+	if s.clients == 2 && s.replace != 1 {
+		least = lesser(least, w.swapClients())
+	}
+	if s.collectors == 2 {
+		swapped := w.swapCollectors()
+		least = lesser(least, swapped)
+		if s.clients == 2 && s.replace != 1 {
+			least = lesser(least, swapped.swapClients())
+		}
+	}
+	return least
+}
+
+// trace tells the operations that lead to a state, the shortest way. The way is known in canonical states; what is told is a way
+// of actors that keep their names.
+func (s *search) trace(i int) string {
+	var path []origin
+	for ; i > 0; i = int(s.from[i].state) {
+		path = append(path, s.from[i])
+	}
+	slices.Reverse(path)
 	var b strings.Builder
-	r := &run{protocol: &s.protocol, w: s.states[0], explain: true}
-	for len(path) > 0 {
-		o := s.from[path[len(path)-1]]
-		path = path[:len(path)-1]
+	r := &run{protocol: &s.protocol, explain: true}
+	canonical, real := s.first(), s.first()
+	for _, o := range path {
+		r.w = canonical
 		r.take(o.choices)
 		r.step(o.actor)
-		fmt.Fprintf(&b, "  %-10s %s\n", o.actor, strings.Join(r.notes, "; "))
+		canonical = s.canonical(r.w)
+		a := s.follow(r, real, canonical)
+		fmt.Fprintf(&b, "  %-9s %s\n", a, strings.Join(r.notes, "; "))
+		real = r.w
 	}
 	return b.String()
+}
+
+// follow takes the step from one state that leads to what is canonically another one.
+func (s *search) follow(r *run, from, to world) actor {
+	r.picks, r.ways, r.picked = nil, nil, 0
+	for a := range actors {
+		for more := true; more; more = r.next() {
+			r.w = from
+			if r.step(a) && s.canonical(r.w) == to {
+				return a
+			}
+		}
+	}
+	panic("no step leads on")
 }
 
 func (a actor) String() string {
@@ -239,23 +295,22 @@ func (a actor) String() string {
 }
 
 // holds fails unless the protocol loses nothing.
-func holds(t *testing.T, p protocol) *search {
+func holds(t *testing.T, p protocol) {
 	t.Helper()
 	s := newSearch(p)
-	if wrong, at := s.run(); wrong != "" {
-		t.Fatalf("%s:\n%s", wrong, s.trace(at))
+	if wrong, at := s.run(nil); wrong != "" {
+		t.Fatalf("after %d states: %s\n%s", s.states, wrong, s.trace(at))
 	}
-	t.Logf("%d states", len(s.states))
-	return s
+	t.Logf("%d states", s.states)
 }
 
 // fails fails unless the protocol, which lacks something, loses b.
 func fails(t *testing.T, p protocol) {
 	t.Helper()
 	s := newSearch(p)
-	wrong, at := s.run()
+	wrong, at := s.run(nil)
 	if !strings.Contains(wrong, "is lost") {
-		t.Fatalf("nothing was lost in %d states (%q): the model does not see what this is for", len(s.states), wrong)
+		t.Fatalf("nothing was lost in %d states (%q): the model does not see what this is for", s.states, wrong)
 	}
-	t.Logf("after %d states: %s\n%s", len(s.states), wrong, s.trace(at))
+	t.Logf("after %d states: %s\n%s", s.states, wrong, s.trace(at))
 }

@@ -17,8 +17,8 @@ const (
 	mostClients    = 2
 	mostCollectors = 2
 
-	packsOfClient    = 3 // the first, and one anew for each collector that condemns the last one
-	packsOfCollector = 4 // copied out before condemning and after it, each once more when the other collector condemns it
+	packsOfClient    = 3 // at once: the first, and one anew for each collector that condemns the last one
+	packsOfCollector = 4 // at once: copied out before condemning and after it, each once more when the other collector condemns it
 )
 
 // packs is a set of packs. Bits 0 and 1 are there from the beginning; then come three of each client and four of each collector.
@@ -39,10 +39,10 @@ func (p packs) String() string {
 		switch {
 		case k < 2:
 			list = append(list, fmt.Sprintf("p%d", k))
-		case k < 2+packsOfClient*mostClients:
+		case k < ofCollectors:
 			list = append(list, fmt.Sprintf("%c%d", 'a'+(k-2)/packsOfClient, (k-2)%packsOfClient))
 		default:
-			k -= 2 + packsOfClient*mostClients
+			k -= ofCollectors
 			list = append(list, fmt.Sprintf("%c%d", 'x'+k/packsOfCollector, k%packsOfCollector))
 		}
 	}
@@ -89,11 +89,12 @@ type world struct {
 type client struct {
 	records packs // condemned, for all that it has read
 	index   packs // named, for all that it has read
+	relied  packs // named before it read the records
 	fresh   packs // stored and not named yet
 	at      archive.Publication
 	todo    uint8 // members that the step under way is still to ask; 0: the step begins
-	made    uint8 // packs it stored
 	removed uint8 // steps of removing the snapshot that its own replaces
+	anew    bool  // it stored anew
 }
 
 type collector struct {
@@ -106,14 +107,17 @@ type collector struct {
 	at      prune.Collection
 	phase   uint8     // within a step
 	todo    uint8     // members that the step under way is still to ask
-	made    uint8     // packs it stored
 	window  snapshots // seen by the listing that is under way
 	needs   snapshots // listed
 	marked  snapshots // of those, with their marks
 	known   snapshots // forgotten
-	refused uint8     // 1: it stopped because a marked snapshot lacks b
-	_       uint8
+	refused uint8     // it stopped because a marked snapshot lacks b
 }
+
+const (
+	withCause    = 1 + iota // the snapshot was forgotten meanwhile
+	withoutCause            // nothing is missing
+)
 
 // forgetter forgets one snapshot that was reported as done.
 type forgetter struct {
@@ -149,9 +153,51 @@ func (w *world) wrong() string {
 		return fmt.Sprintf("b is lost, and %s needs it", s)
 	}
 	for j := range w.collector {
-		if g := &w.collector[j]; g.refused == 1 && g.needs&g.marked&^union(w.forgotten)&w.promised() != 0 {
+		if w.collector[j].refused == withoutCause {
 			return fmt.Sprintf("collector %c says that b is missing, and it is not", 'x'+j)
 		}
 	}
 	return ""
+}
+
+// mentioned returns the packs that are there, or that somebody may yet ask for.
+func (w *world) mentioned() packs {
+	p := w.stored | union(w.named)
+	for i := range w.client {
+		c := &w.client[i]
+		p |= c.index | c.relied | c.fresh
+	}
+	for j := range w.collector {
+		g := &w.collector[j]
+		p |= g.index | g.seen | g.own | g.fresh | g.tried
+	}
+	return p
+}
+
+// tidy forgets the packs of which nothing is left but that they were condemned, so that their names can be given to others.
+func (w *world) tidy() {
+	p := w.mentioned()
+	for m := range w.condemned {
+		w.condemned[m] &= p
+	}
+	for i := range w.client {
+		w.client[i].records &= p
+	}
+	for j := range w.collector {
+		w.collector[j].records &= p
+	}
+}
+
+// store stores a pack by a name that is free of those given.
+func (r *run) store(names packs) packs {
+	free := names &^ r.w.mentioned()
+	if free == 0 {
+		r.w.broken = true
+		r.act("stores one pack too many")
+		return 0
+	}
+	p := free & -free
+	r.w.stored |= p
+	r.act("stores %s", p)
+	return p
 }
