@@ -11,15 +11,15 @@ type modelClient struct {
 
 func (r *run) stepClient(i uint8) bool {
 	m := &modelClient{r, i, &r.w.client[i]}
-	for !r.acted && !m.c.at.Done() {
+	for r.kind == 0 && !m.c.at.Done() {
 		if err := m.c.at.Step(context.Background(), m); err != nil {
 			panic(err) // no method has one
 		}
 	}
-	if !r.acted && int(i) < r.replace {
+	if r.kind == 0 && int(i) < r.replace {
 		m.remove()
 	}
-	return r.acted
+	return r.kind != 0
 }
 
 // begin says which members are to be asked, when the step begins.
@@ -38,6 +38,7 @@ func (m *modelClient) readRecords() (bool, error) {
 	at := m.member(&m.c.todo)
 	m.c.records |= m.w.condemned[at]
 	m.act("reads records on %d: %s condemned", at, m.w.condemned[at])
+	m.kind = readsRecords
 	return m.c.todo == 0, nil
 }
 

@@ -19,7 +19,7 @@ var errMissing = errors.New("a marked snapshot lacks b")
 
 func (r *run) stepCollector(j uint8) bool {
 	m := &modelCollector{r, j, &r.w.collector[j]}
-	for !r.acted && !m.g.at.Done() && m.g.refused == 0 {
+	for r.kind == 0 && !m.g.at.Done() && m.g.refused == 0 {
 		if err := m.g.at.Step(context.Background(), m); err != nil {
 			r.act("refuses: %v", err)
 			refused := uint8(withoutCause)
@@ -32,7 +32,7 @@ func (r *run) stepCollector(j uint8) bool {
 	if m.g.at.Done() {
 		*m.g = collector{at: m.g.at} // what it knew matters no more
 	}
-	return r.acted
+	return r.kind != 0
 }
 
 // Mark lists the snapshots of each member. A listing with a window may miss what was removed while it was under way, and it may
@@ -67,6 +67,7 @@ func (m *modelCollector) Mark(context.Context) (bool, error) {
 	g.needs |= shown
 	g.marked |= shown & m.w.marked[at]
 	m.act("lists snapshots on %d: %s", at, shown)
+	m.kind = listsSnapshots
 	if g.todo != 0 {
 		return false, nil
 	}
@@ -81,6 +82,7 @@ func (m *modelCollector) Records(context.Context) (bool, error) {
 	m.g.records = union(m.w.condemned)
 	m.g.known = union(m.w.forgotten)
 	m.act("reads records: %s condemned, %s forgotten", m.g.records, m.g.known)
+	m.kind = readsRecords
 	return true, nil
 }
 
@@ -125,14 +127,10 @@ func (m *modelCollector) Choose(context.Context) (prune.Choice, error) {
 			return prune.Nothing, errMissing
 		}
 		g.own = rest
-	} else if keep := m.pick(bits.OnesCount16(uint16(live)) + 1); keep == 0 {
+	} else if keep := m.keep(live); keep == 0 {
 		g.own, choice = live|rest, prune.CopyFirst
 	} else {
-		for range keep - 1 {
-			live &= live - 1
-		}
-		g.own = (g.index &^ g.records) | rest
-		g.own &^= live & -live
+		g.own = live&^keep | rest
 	}
 	g.seen = 0
 	if g.own == 0 {
@@ -143,6 +141,19 @@ func (m *modelCollector) Choose(context.Context) (prune.Choice, error) {
 	}
 	g.records = 0
 	return choice, nil
+}
+
+// keep chooses one of the live copies, or none.
+func (m *modelCollector) keep(live packs) packs {
+	n := bits.OnesCount16(uint16(live))
+	if m.repack {
+		n++
+	}
+	k := m.pick(n)
+	for range k {
+		live &= live - 1
+	}
+	return live & -live
 }
 
 // CopyOut reads b from a copy that is there, and then stores it. Without one it goes on: what there is was seen to be gone.
@@ -300,5 +311,5 @@ func (r *run) stepForgetter() bool {
 			f.phase = 3
 		}
 	}
-	return r.acted
+	return r.kind != 0
 }

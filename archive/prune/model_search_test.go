@@ -17,6 +17,7 @@ type protocol struct {
 	copies  packs // of b that are named in the beginning
 	replace int   // so many clients change a snapshot: theirs replaces the old one
 	forget  bool  // somebody forgets a snapshot
+	repack  bool  // collectors also copy b out of the packs that it is in and condemn all of them
 	fine    bool  // operations are taken apart that are otherwise done as one
 	windows bool  // listings take time: they may miss what is removed meanwhile, and what is put
 
@@ -49,10 +50,17 @@ type run struct {
 	picks   []uint8 // what was chosen so far
 	ways    []uint8 // of how many
 	picked  int
-	acted   bool // a store operation was done: the step ends
+	kind    uint8 // of store operation that was done: the step ends
 	explain bool
 	notes   []string
 }
+
+// The kinds of operation that are told apart, beside no operation.
+const (
+	acts = 1 + iota
+	readsRecords
+	listsSnapshots
+)
 
 // pick chooses one of n.
 func (r *run) pick(n int) int {
@@ -97,7 +105,7 @@ func (r *run) take(c choices) {
 
 // act is one store operation on the archive; note says which, for traces.
 func (r *run) act(format string, args ...any) {
-	r.acted = true
+	r.kind = acts
 	if r.explain {
 		r.notes = append(r.notes, fmt.Sprintf(format, args...))
 	}
@@ -125,7 +133,7 @@ func (r *run) all() uint8 { return 1<<r.members - 1 }
 
 // step lets an actor do its next store operation; it says whether there was one to do.
 func (r *run) step(a actor) bool {
-	r.acted, r.notes = false, r.notes[:0]
+	r.kind, r.notes = 0, r.notes[:0]
 	switch {
 	case a < firstCollector:
 		return int(a) < r.clients && r.stepClient(uint8(a))
@@ -168,17 +176,57 @@ func (s *search) run(visit func(*world)) (string, int) {
 				visit(&s.level[i])
 			}
 			for a := range actors {
-				for more := true; more; more = r.next() {
-					r.w = s.level[i]
-					if r.step(a) {
-						s.add(s.canonical(r.w), origin{uint32(at), r.taken(), a})
-					}
+				if s.expand(r, i, at, a) {
+					break
 				}
 			}
 			at++
 		}
 	}
 	return "", 0
+}
+
+// expand takes all ways of one actor's next step. It says whether those are enough: an operation with which nothing collides that others
+// may ever do, and which nobody sees, need not be tried later as well.
+func (s *search) expand(r *run, i, at int, a actor) (alone bool) {
+	for more := true; more; more = r.next() {
+		r.w = s.level[i]
+		if !r.step(a) {
+			continue
+		}
+		s.add(s.canonical(r.w), origin{uint32(at), r.taken(), a})
+		alone = r.kind == readsRecords && s.recordsStay(&s.level[i], a) || r.kind == listsSnapshots && s.snapshotsStay(&s.level[i])
+	}
+	return alone
+}
+
+// recordsStay says whether no other actor will ever add a record.
+func (s *search) recordsStay(w *world, but actor) bool {
+	for j := range s.collectors {
+		g := &w.collector[j]
+		if firstCollector+actor(j) == but || g.at.Done() || g.refused != 0 {
+			continue
+		}
+		if g.own == 0 {
+			return false
+		}
+		for m := range s.members {
+			if g.own&^w.condemned[m] != 0 {
+				return false
+			}
+		}
+	}
+	return !s.forget
+}
+
+// snapshotsStay says whether no snapshot or mark will ever come or go.
+func (s *search) snapshotsStay(w *world) bool {
+	for i := range s.clients {
+		if !w.client[i].at.Done() || i < s.replace && w.client[i].removed < 2 {
+			return false
+		}
+	}
+	return !s.forget
 }
 
 func newSearch(p protocol) *search {
