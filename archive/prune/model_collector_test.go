@@ -73,9 +73,17 @@ func (m *modelCollector) Mark(context.Context) (bool, error) {
 	}
 	g.phase = 0
 	if !m.forget { // which ones they are matters no more
-		g.needs, g.marked = min(g.needs, 1), min(g.marked, 1)
+		g.needs, g.marked = whichever(g.needs), whichever(g.marked)
 	}
 	return true, nil
+}
+
+// whichever stands for whichever snapshots.
+func whichever(s snapshots) snapshots {
+	if s == 0 {
+		return 0
+	}
+	return old
 }
 
 func (m *modelCollector) Records(context.Context) (bool, error) {
@@ -193,8 +201,17 @@ func (m *modelCollector) Condemn(context.Context) (bool, error) {
 	if m.g.todo == 0 {
 		m.g.todo = m.all()
 	}
+	if m.silent && m.j == 1 {
+		m.g.todo = 0
+		return true, nil
+	}
 	at := m.member(&m.g.todo)
 	m.w.condemned[at] |= m.g.own
+	for i := range m.replace {
+		if c := &m.w.client[i]; !c.failed && !c.at.Done() {
+			c.unseen |= 1 << at
+		}
+	}
 	m.act("condemns %s on %d", m.g.own, at)
 	if m.oneMember {
 		m.g.todo = 0

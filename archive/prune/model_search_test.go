@@ -28,6 +28,8 @@ type protocol struct {
 	hasty      bool // clients rely at once on copies that they find when they validate
 	noRelist   bool // collectors do not list the snapshots again
 	oneMember  bool // collectors are content with a record on one member
+	trusting   bool // clients that change a snapshot trust that the old one protects what both need
+	silent     bool // the second collector publishes no record
 	unnameAll  bool // collectors take the names also of what only others condemned
 }
 
@@ -222,7 +224,7 @@ func (s *search) recordsStay(w *world, but actor) bool {
 // snapshotsStay says whether no snapshot or mark will ever come or go.
 func (s *search) snapshotsStay(w *world) bool {
 	for i := range s.clients {
-		if !w.client[i].at.Done() || i < s.replace && w.client[i].removed < 2 {
+		if !s.idle(w, i) {
 			return false
 		}
 	}
@@ -285,7 +287,7 @@ func (s *search) canonical(w world) world {
 	if s.clients == 2 && s.replace != 1 {
 		least = lesser(least, w.swapClients())
 	}
-	if s.collectors == 2 {
+	if s.collectors == 2 && !s.silent {
 		swapped := w.swapCollectors()
 		least = lesser(least, swapped)
 		if s.clients == 2 && s.replace != 1 {
@@ -314,6 +316,7 @@ func (s *search) trace(i int) string {
 		a := s.follow(r, real, canonical)
 		fmt.Fprintf(&b, "  %-9s %s\n", a, strings.Join(r.notes, "; "))
 		real = r.w
+		real.tidy()
 	}
 	return b.String()
 }
