@@ -44,6 +44,7 @@ func (m *modelClient) begin(members func() uint8) (begins bool) {
 		return false
 	}
 	m.c.todo = members()
+	m.c.news = m.c.news || int(m.i) < m.replace && m.c.todo != m.all() // what it did not ask for may be new
 	return true
 }
 
@@ -187,7 +188,7 @@ func (m replacer) Store(context.Context) (bool, error) {
 	live, from, condemned := c.index&^c.records, c.index&m.w.stored, c.index&c.records
 	c.index = 0
 	if !c.at.Published() {
-		c.news = condemned != 0
+		c.news = c.news || condemned != 0
 		return true, nil
 	}
 	if c.relied = live; live == 0 {
@@ -200,7 +201,7 @@ func (m replacer) Store(context.Context) (bool, error) {
 }
 
 // Lacks reads the snapshot's trees only when records are new since it published, or something was named then that was condemned
-// already. What it finds in them it relies on, and looks again.
+// already, or it did not reach all members. What it finds in the trees it relies on, and looks again.
 func (m replacer) Lacks(context.Context) (bool, error) {
 	c := m.c
 	switch {

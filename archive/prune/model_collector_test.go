@@ -23,7 +23,7 @@ func (r *run) stepCollector(j uint8) bool {
 		if err := m.g.at.Step(context.Background(), m); err != nil {
 			r.act("refuses: %v", err)
 			refused := uint8(withoutCause)
-			if r.forget && m.g.needs&m.g.marked&^union(m.w.forgotten) == 0 {
+			if (r.forget || r.replace > 0) && m.g.needs&m.g.marked&^union(m.w.forgotten) == 0 {
 				refused = withCause
 			}
 			*m.g = collector{at: m.g.at, refused: refused}
@@ -72,7 +72,7 @@ func (m *modelCollector) Mark(context.Context) (bool, error) {
 		return false, nil
 	}
 	g.phase = 0
-	if !m.forget { // which ones they are matters no more
+	if !m.forget && m.replace == 0 { // which ones they are matters no more
 		g.needs, g.marked = whichever(g.needs), whichever(g.marked)
 	}
 	return true, nil
@@ -207,6 +207,9 @@ func (m *modelCollector) Condemn(context.Context) (bool, error) {
 	}
 	at := m.member(&m.g.todo)
 	m.w.condemned[at] |= m.g.own
+	if m.drop {
+		m.g.seen = m.g.own
+	}
 	for i := range m.replace {
 		if c := &m.w.client[i]; !c.failed && !c.at.Done() {
 			c.unseen |= 1 << at
@@ -295,6 +298,11 @@ func (m *modelCollector) Delete(context.Context) (bool, error) {
 	m.w.stored &^= first
 	m.g.own &^= first
 	m.act("deletes %s", first)
+	if m.drop && m.g.own == 0 {
+		for at := range m.members {
+			m.w.condemned[at] &^= m.g.seen
+		}
+	}
 	return m.g.own == 0, nil
 }
 

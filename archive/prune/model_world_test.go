@@ -95,7 +95,7 @@ type client struct {
 	todo    uint8 // members that the step under way is still to ask; 0: the step begins
 	removed uint8 // steps of removing the snapshot that its own replaces
 	unseen  uint8 // members on which records came since it read those there
-	news    bool  // it found such records after it published
+	news    bool  // it found such records after it published, or did not reach all members
 	known   bool  // that the old snapshot was forgotten
 	anew    bool  // it stored anew
 	walked  bool  // the trees of the snapshot that it changes
