@@ -45,7 +45,7 @@ func TestModel(t *testing.T) {
 		{"index before records", protocol{clients: 1, collectors: 2, copies: 1, repack: true, indexFirst: true}, everything},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.when == soak && !soaking() || c.when == unlessRaced && raced {
+			if c.when == soak && !soaking() || c.when == unlessRaced && prune.Raced {
 				t.Skip("takes long")
 			}
 			s := newSearch(c.p)

@@ -1,6 +1,6 @@
 //go:build race
 
-package prune_test
+package prune
 
-// raced says that the race detector makes everything ten times slower. The model has no goroutines.
-const raced = true
+// Raced says that the race detector makes everything ten times slower.
+const Raced = true
