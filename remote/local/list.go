@@ -127,7 +127,7 @@ func (w *walk) entry(f *os.File, prefix string, e fs.DirEntry) error {
 func (w *walk) sweep(f *os.File, name, base string) {
 	st, err := stat(f, base)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && w.s.now().Sub(time.Unix(st.Mtim.Unix())) > staleAge {
-		_ = w.s.root.Remove(path.Clean(name))
+		_ = w.s.remove(path.Clean(name))
 	}
 }
 
