@@ -16,6 +16,7 @@ func commands(e *env) []*cli.Command {
 		statsCommand(e),
 		statusCommand(e),
 		tagCommand(e),
+		forgetCommand(e),
 		checkCommand(e),
 		repairCommand(e),
 		memberCommand(e),
