@@ -196,6 +196,7 @@ func (v victim) dieAt(d *mortal, place kill) {
 	if r := d.run(v.command(d)...); r.code != 0 {
 		d.t.Errorf("the next run after a kill (%v): %v", place, r)
 	}
+	d.ok("repair", "--missing") // as the next backup does: what reached some members only is copied to the others
 	v.finished(d)
 	d.removeAll()
 }
