@@ -24,6 +24,7 @@ type Survey struct {
 	Orphans    []string   // objects that nothing names or needs, with their members
 	Incomplete []chunk.ID // snapshots without their mark
 	Sessions   []string   // session objects
+	Forgotten  []string   // snapshots that a record forgets
 	Snapshots  int
 	Packs      int
 }
@@ -105,6 +106,15 @@ func (l *looker) segmentsAndSnapshots(ctx context.Context) error {
 		return damaged[0]
 	}
 	l.s.Snapshots = len(list)
+	records, err := l.a.Records(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		for _, id := range r.Snapshots {
+			l.s.Forgotten = append(l.s.Forgotten, id.String())
+		}
+	}
 	for _, s := range list {
 		l.snapshots["snapshots/"+s.ID.String()] = true
 		if s.Incomplete {
