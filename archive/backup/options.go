@@ -75,8 +75,8 @@ type Options struct {
 	Concurrency int   // walkers and savers; 0: GOMAXPROCS
 	MemoryLimit int64 // of file data in flight; 0: 48 MiB; raised to what one large file needs
 
-	// A checkpoint is published after so much time or so many bytes stored, if anything was stored since the last one and the Saver is
-	// a Checkpointer. 0: CheckpointEvery and CheckpointBytes; below: never.
+	// A checkpoint is published after so much time or so many bytes stored, if data was stored since the last one and the Saver is
+	// a Checkpointer. 0: CheckpointEvery and CheckpointBytes; a time below 0: never.
 	CheckpointEvery time.Duration
 	CheckpointBytes int64
 
