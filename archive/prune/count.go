@@ -47,7 +47,7 @@ func (g *Prune) count(ctx context.Context) error {
 			g.report.Blobs = c.blobs
 			return g.remember(ctx)
 		}
-		if try == maxAgain {
+		if try == maxTries {
 			return g.refuse(ctx, c.lost, c.losses)
 		}
 		// A segment that is replaced while the index is listed may be missed, and the one in its place as well.
@@ -59,6 +59,9 @@ func (g *Prune) count(ctx context.Context) error {
 		}
 	}
 }
+
+// maxTries bounds how often all blobs are counted again because one has no copy.
+const maxTries = 2
 
 // counting is one look at all blobs.
 type counting struct {
@@ -248,7 +251,7 @@ func (g *Prune) Lacks(ctx context.Context) (bool, error) {
 		if c.losses == 0 {
 			return g.stillLacks(ctx, &c, failed)
 		}
-		if try == maxAgain {
+		if try == maxTries {
 			return false, g.refuse(ctx, c.lost, c.losses)
 		}
 		if err := g.refresh(ctx); err != nil {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cairn/archive"
-	"cairn/chunk"
 	"cairn/remote"
 )
 
@@ -142,36 +141,4 @@ func deleteMany(ctx context.Context, s remote.Store, batch []string) (locked []s
 		}
 	}
 	return locked, err
-}
-
-// weakSegments adds the index packs that an interrupted upload left with too few shards to what is condemned. They name nothing.
-func (g *Prune) weakSegments(ctx context.Context) error {
-	for id, l := range g.segments {
-		if l.shards >= g.leastShards() {
-			continue
-		}
-		if applied, err := g.idx.Applied(id); err != nil {
-			return err
-		} else if applied {
-			continue
-		}
-		h, err := g.a.PackHeader(ctx, id, chunk.Index)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil && len(g.atWork) > 0 || err == nil && (l.shards >= h.Geometry.K || g.atWork[h.Session.ID]) {
-			continue
-		}
-		g.packs[id] = &packUse{id: id, kind: chunk.Index, state: unnamed, shards: uint32(l.shards), listed: l.bytes}
-	}
-	return nil
-}
-
-// leastShards is more than the shards of any pack that is certain to be unreadable.
-func (g *Prune) leastShards() int {
-	most := 0
-	for _, p := range g.a.Placements() {
-		most = max(most, p.Geometry.K)
-	}
-	return most
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -186,6 +187,11 @@ func (g *Prune) listRecords(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(records, func(r *archive.Record) bool { return on[r.ID] < members }) {
+		if err := g.mirror(ctx); err != nil {
+			return err
+		}
+	}
 	g.settled = map[pack.ID]bool{}
 	for _, r := range records {
 		if on[r.ID] != members {
@@ -196,6 +202,21 @@ func (g *Prune) listRecords(ctx context.Context) error {
 				g.settled[id] = true
 			}
 		}
+	}
+	return nil
+}
+
+// mirror completes records that a collector which was stopped, or somebody who forgot snapshots while a member was away, put on some members only.
+func (g *Prune) mirror(ctx context.Context) error {
+	if g.mover == nil {
+		return nil
+	}
+	r, err := g.a.Mirror(ctx, g.a.Placements()[0])
+	if err == nil {
+		err = errors.Join(r.Errs...)
+	}
+	if err != nil {
+		return fmt.Errorf("copy to the members what all of them must have: %w", err)
 	}
 	return nil
 }

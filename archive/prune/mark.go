@@ -146,19 +146,33 @@ func (m *marker) counted() {
 func (m *marker) readTree(ctx context.Context, t tree) error {
 	m.counted()
 	m.read++
-	plain, err := m.a.LoadTree(ctx, t.id)
+	refs, err := m.loadTree(ctx, t.id)
 	if m.a.Stops(ctx, err) {
 		return err
 	}
-	var refs references
-	if err == nil {
-		refs, err = referencesOf(plain)
+	if err != nil && m.again < maxAgain {
+		// Another collector may have copied it elsewhere meanwhile, and deleted the pack where the index says it is.
+		m.again++
+		if err := m.fresh(ctx); err != nil {
+			return err
+		}
+		if refs, err = m.loadTree(ctx, t.id); m.a.Stops(ctx, err) {
+			return err
+		}
 	}
 	if err != nil {
 		m.lose(loss{chunk.Tree, t.id, err})
 		return nil
 	}
 	return m.refer(ctx, t.number, refs)
+}
+
+func (m *marker) loadTree(ctx context.Context, id chunk.ID) (references, error) {
+	plain, err := m.a.LoadTree(ctx, id)
+	if err != nil {
+		return references{}, err
+	}
+	return referencesOf(plain)
 }
 
 // mentioned marks what refs names.
@@ -180,7 +194,7 @@ func (m *marker) refer(ctx context.Context, number uint32, refs references) erro
 		if m.complete(refs, trees, data) {
 			break
 		}
-		if m.again == maxAgain {
+		if m.again >= maxAgain {
 			return m.incomplete(refs, trees, treeIDs, data)
 		}
 		// A segment that is replaced while the index is listed may be missed, and the one in its place as well.
@@ -198,8 +212,8 @@ func (m *marker) refer(ctx context.Context, number uint32, refs references) erro
 	return nil
 }
 
-// maxAgain bounds how often the index is read again because it does not know a blob.
-const maxAgain = 2
+// maxAgain bounds how often the index is read again because it does not know a blob, or not where it is.
+const maxAgain = 8
 
 func (m *marker) numbers(t chunk.Type, ids []chunk.ID) ([]uint32, error) {
 	if len(ids) == 0 {

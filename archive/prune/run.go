@@ -79,6 +79,7 @@ type Prune struct {
 	packs    map[pack.ID]*packUse // that are listed or named
 	byNumber []*packUse           // by their numbers in the index; nil or beyond: not listed
 	segments map[pack.ID]listed   // index packs
+	torn     []pack.ID            // of those: lacking shards
 	atWork   map[seal.SessionID]bool
 	settled  map[pack.ID]bool // condemned by a record that all members have
 
@@ -220,7 +221,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	if err := g.describePacks(ctx); err != nil {
 		return Nothing, err
 	}
-	if err := g.weakSegments(ctx); err != nil {
+	if err := g.judgeSegments(ctx); err != nil {
 		return Nothing, err
 	}
 	if err := g.count(ctx); err != nil {
@@ -233,7 +234,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	g.aim(d.repack)
 	g.tally(d)
 	switch {
-	case g.o.DryRun, len(g.doomed) == 0 && len(g.forgotten) == 0 && len(g.smallSegments()) == 0:
+	case g.o.DryRun, len(g.doomed) == 0 && len(g.forgotten) == 0 && len(g.tidied()) == 0:
 		return Nothing, nil
 	case len(d.repack) == 0:
 		return Condemn, nil

@@ -1,11 +1,11 @@
 package prune
 
 import (
-	"bytes"
 	"context"
 	"slices"
 
 	"cairn/archive"
+	"cairn/chunk"
 	"cairn/pack"
 )
 
@@ -16,19 +16,50 @@ const (
 	segmentsFew = 8
 )
 
-// smallSegments lists the index packs that are to be merged, if there are enough of them.
-func (g *Prune) smallSegments() []pack.ID {
-	k := int64(g.a.Geometry().K)
-	var list []pack.ID
+// judgeSegments looks at the index packs that lack shards and whose session is not at work. Those with too few were left by an upload that
+// was stopped, name nothing, and are condemned; others were left by a collection that was stopped while it removed them, and are replaced.
+func (g *Prune) judgeSegments(ctx context.Context) error {
+	g.torn = nil
+	most := 0
+	for _, at := range g.a.Placements() {
+		most = max(most, at.Geometry.N())
+	}
 	for id, l := range g.segments {
-		if l.shards >= g.a.Geometry().K && (l.size-2*pack.HeaderSize)*k < smallSegment {
-			list = append(list, id)
+		if l.shards >= most {
+			continue
+		}
+		h, err := g.a.PackHeader(ctx, id, chunk.Index)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		applied, appliedErr := g.idx.Applied(id)
+		switch {
+		case appliedErr != nil:
+			return appliedErr
+		case err != nil && (applied || len(g.atWork) > 0):
+		case err == nil && (l.shards >= h.Geometry.N() || g.atWork[h.Session.ID]):
+		case applied:
+			g.torn = append(g.torn, id)
+		case err != nil || l.shards < h.Geometry.K:
+			g.packs[id] = &packUse{id: id, kind: chunk.Index, state: unnamed, shards: uint32(l.shards), listed: l.bytes}
 		}
 	}
-	if len(list) < segmentsFew {
-		return nil
+	return nil
+}
+
+// tidied lists the index packs that are replaced whatever they name: those that lack shards and, if there are several of them, small ones.
+func (g *Prune) tidied() []pack.ID {
+	k := int64(g.a.Geometry().K)
+	list := g.torn
+	var small []pack.ID
+	for id, l := range g.segments {
+		if p := g.packs[id]; p == nil && (l.size-2*pack.HeaderSize)*k < smallSegment {
+			small = append(small, id)
+		}
 	}
-	slices.SortFunc(list, func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
+	if len(small) >= segmentsFew {
+		list = slices.Concat(list, small)
+	}
 	return list
 }
 
@@ -38,7 +69,7 @@ func (g *Prune) smallSegments() []pack.ID {
 func (g *Prune) Unname(ctx context.Context) (bool, error) {
 	g.o.Progress.enter(Unnaming)
 	merge := map[pack.ID]bool{}
-	for _, id := range g.smallSegments() {
+	for _, id := range g.tidied() {
 		merge[id] = true
 	}
 	tried := map[pack.ID]bool{}
