@@ -39,7 +39,7 @@ type RebuildReport struct {
 // by listing, and their directories are read from the tails of their shards (rebuilt from the others where a shard is
 // gone) and published as new segments, so that afterwards every machine can do with segments alone. What can still be read of
 // packs with fewer than k shards is stored anew, if nothing else holds it: nothing may come to depend on a pack that has no
-// redundancy and was perhaps never finished.
+// redundancy and was perhaps never finished. Condemned packs are passed over.
 //
 // Memory: about 100 bytes for each pack, and 65,536 entries that are not published yet.
 func (a *Archive) RebuildIndex(ctx context.Context) (*RebuildReport, error) {
@@ -157,8 +157,14 @@ func (r *rebuild) unnamed(ctx context.Context) error {
 	return r.publish(ctx, 0)
 }
 
-// pack reads the directories of one pack that are not known.
+// pack reads the directories of one pack that are not known. One that is condemned must not be named again. With Local nothing is published,
+// and what is left of it may be all there is.
 func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
+	if !r.o.Local {
+		if is, err := r.a.Condemned(ctx, id); err != nil || is {
+			return err
+		}
+	}
 	at, err := r.a.PlacementOf(ctx, id, chunk.Data)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -256,6 +262,9 @@ func (r *rebuild) rescue(ctx context.Context) error {
 
 func (r *rebuild) rescueColumn(ctx context.Context, key columnKey) error {
 	c, err := r.a.ReadDirectory(ctx, key.pack, key.column)
+	if is, condErr := r.a.Condemned(ctx, key.pack); condErr != nil || is { // meanwhile
+		return condErr
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			r.damaged(fmt.Errorf("directory %d of pack %s: %w", key.column, key.pack.Short(), err))
@@ -308,8 +317,8 @@ func (r *rebuild) restore(ctx context.Context, c *pack.Column) error {
 	return nil
 }
 
-// ReloadIndex empties the local index and fills it from the archive's segments. fn sees each segment, or the error that
-// keeps it from being read.
+// ReloadIndex empties the local index and fills it from the gc records and the archive's segments. fn sees each segment, or the error
+// that keeps it from being read.
 func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
@@ -317,7 +326,13 @@ func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Colum
 	if err != nil {
 		return err
 	}
+	if err := a.readRecords(ctx); err != nil {
+		return err
+	}
 	if err := idx.Drop(); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
 		return err
 	}
 	return a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {

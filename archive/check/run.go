@@ -2,16 +2,14 @@ package check
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
 	"cairn/pack"
-	"cairn/remote/stripe"
 )
 
 // checker is one run.
@@ -23,22 +21,34 @@ type checker struct {
 	mu     sync.Mutex
 	report Report
 
-	inv     *archive.Inventory
-	layouts []layout
-	missed  []atomic.Int32                  // by member of the inventory: shards that are not there
-	insist  bool                            // ask for every shard that is not listed
-	blindTo map[string]bool                 // members that could not be listed: what lies on them is neither good nor bad
-	packs   map[archive.PackName]*packState // what the index names; nil in Shards
-	total   uint64                          // bytes of all shards of data and tree packs that should be there
-	gone    map[archive.PackName][]Damage   // packs of which nothing is left: they may have been replaced by others
-	blind   bool                            // an index segment could not be read: what is not in the index may be in a pack all the same
-	named   map[string]bool
-	bad     map[blobKey]string
+	records   records
+	doubts    []string // objects of which a copy was missing or bad when they were read first
+	inv       *archive.Inventory
+	layouts   []layout
+	missed    []atomic.Int32                  // by member of the inventory: shards that are not there
+	insist    bool                            // ask for every shard that is not listed
+	blindTo   map[string]bool                 // members that could not be listed: what lies on them is neither good nor bad
+	packs     map[archive.PackName]*packState // what the index names; nil in Shards
+	total     uint64                          // bytes of all shards of data and tree packs that should be there
+	segmentOf []pack.ID                       // the segments that were read
+	numbers   map[pack.ID]uint32              // and their places in segmentOf
+	pending   map[archive.PackName][]Damage   // of packs that may not be wanted any more
+	blind     bool                            // an index segment could not be read: what is not in the index may be in a pack all the same
+	named     map[string]bool
+	bad       map[blobKey]badBlob
+	refreshed time.Time // when the index was read last on behalf of something that was missing
+	refreshes int
 }
 
 type blobKey struct {
 	t  chunk.Type
 	id chunk.ID
+}
+
+// badBlob is a blob that a pack does not give.
+type badBlob struct {
+	text string
+	pack pack.ID
 }
 
 // layout is a placement with the inventory's numbers of its members.
@@ -50,13 +60,21 @@ type layout struct {
 // packState is what is known of one pack: what the index says, and which shards proved good so far.
 type packState struct {
 	kind    chunk.Type // 0 while it is data or tree and not known which
+	late    bool       // it was named after the members were listed
 	layout  *layout    // nil: not known
 	geom    pack.Geometry
-	length  int64  // L; 0 when not known
+	length  int64 // L; 0 when not known
+	naming  []naming
 	columns uint32 // columns that a segment names
 	have    uint32 // shards listed in full length
 	broken  uint32 // shards whose payload is bad for certain: missing, of the wrong length, or not proving itself
 	absent  uint32 // those of the broken that are missing
+}
+
+// naming says which columns of a pack a segment names.
+type naming struct {
+	segment uint32 // in checker.segmentOf
+	columns uint32
 }
 
 // lost says whether too few shards are left to rebuild what the broken ones held.
@@ -66,7 +84,8 @@ func newChecker(a *archive.Archive, o Options) *checker {
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
-	return &checker{a: a, o: o, blindTo: map[string]bool{}, gone: map[archive.PackName][]Damage{}, named: map[string]bool{}, bad: map[blobKey]string{}}
+	return &checker{a: a, o: o, blindTo: map[string]bool{}, pending: map[archive.PackName][]Damage{}, named: map[string]bool{},
+		numbers: map[pack.ID]uint32{}, bad: map[blobKey]badBlob{}}
 }
 
 // Run checks an archive that was opened with a key that can read.
@@ -76,7 +95,7 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	}
 	c := newChecker(a, o)
 	c.packs = map[archive.PackName]*packState{}
-	return c.run(ctx, c.copies, c.segments, c.listing, c.data, c.losses, c.snapshots)
+	return c.run(ctx, c.readRecords, c.copies, c.segments, c.listing, c.data, c.settle, c.losses, c.snapshots, c.garbage)
 }
 
 // run takes the steps one after the other.
@@ -96,7 +115,11 @@ func (c *checker) run(ctx context.Context, steps ...func(context.Context) error)
 func (c *checker) found(d Damage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.Damaged++
+	if d.Away {
+		c.report.Unreachable++
+	} else {
+		c.report.Damaged++
+	}
 	if d.Lost {
 		c.report.Lost++
 	}
@@ -118,47 +141,4 @@ func (c *checker) note(object, text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Notes = append(c.report.Notes, Note{object, text})
-}
-
-// rebuildable ends the description of what a lost index segment causes.
-const rebuildable = "; `cairn index rebuild` finds again what a lost index segment named"
-
-// segments reads every index pack and fills the local index with what they say.
-func (c *checker) segments(ctx context.Context) error {
-	return c.a.ReloadIndex(ctx, func(id pack.ID, columns []pack.Column, err error) error {
-		if archive.Unfinished(err) {
-			c.report.Unreferenced++ // an interrupted backup left it; what it named is in later segments, or was not needed
-			return nil
-		}
-		c.packs[archive.NameOf(id, chunk.Index)] = &packState{kind: chunk.Index}
-		if err != nil {
-			c.blind = true
-			c.found(Damage{Object: id.Name(chunk.Index), Problem: fmt.Sprintf("index segment cannot be read: %v%s", err, rebuildable)})
-			return nil
-		}
-		c.report.Segments++
-		for i := range columns {
-			c.addColumn(&columns[i])
-		}
-		return nil
-	})
-}
-
-func (c *checker) addColumn(col *pack.Column) {
-	name := archive.NameOf(col.Pack, col.Kind)
-	p := c.packs[name]
-	if p == nil {
-		p = &packState{kind: col.Kind, length: col.L, geom: col.Geometry}
-		c.packs[name] = p
-		c.total += uint64(pack.ShardSize(col.L)) * uint64(col.N())
-	}
-	if p.columns&(1<<col.Number) == 0 {
-		c.report.Blobs += uint64(len(col.Entries))
-	}
-	p.columns |= 1 << col.Number
-}
-
-// fatal tells errors that concern more than one object.
-func fatal(ctx context.Context, err error) bool {
-	return err != nil && (ctx.Err() != nil || errors.Is(err, stripe.ErrTooFew))
 }
