@@ -239,12 +239,13 @@ func (g *Prune) describePacks(ctx context.Context) error {
 			}
 			p = &packUse{id: info.ID}
 			g.packs[info.ID] = p
-			late = append(late, p)
 		}
 		p.number, p.kind, p.geometry, p.length = info.Number, info.Kind, info.Geometry, info.L
 		p.state = stateOf(&info)
-		p.busy = p.state != condemned && g.atWork[info.Session.ID]
-		g.byNumber[info.Number] = p
+		p.busy = p.state != condemned && (p.late || g.atWork[info.Session.ID])
+		if g.byNumber[info.Number] = p; !p.whole() {
+			late = append(late, p)
+		}
 	}
 	if err := g.askLate(ctx, late); err != nil {
 		return err
@@ -252,7 +253,7 @@ func (g *Prune) describePacks(ctx context.Context) error {
 	return g.judgeUnnamed(ctx)
 }
 
-// askLate asks for packs that are named and were not listed: they came after the listing, or they are lost.
+// askLate asks for packs that are named and were not listed with enough shards: they came while the listing was made, or they are lost.
 func (g *Prune) askLate(ctx context.Context, late []*packUse) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(smallRequests)
@@ -262,6 +263,7 @@ func (g *Prune) askLate(ctx context.Context, late []*packUse) error {
 			if !ok {
 				return nil
 			}
+			p.shards, p.listed = 0, 0
 			for _, m := range at.Set.Members() {
 				info, err := m.Store.Stat(groupCtx, p.id.Name(p.kind))
 				switch {
@@ -273,7 +275,8 @@ func (g *Prune) askLate(ctx context.Context, late []*packUse) error {
 					p.listed += info.Size
 				}
 			}
-			p.busy = p.busy || p.state != condemned && p.shards > 0 // it is new: not ours to judge yet
+			p.late = p.whole() // it is new: not ours to judge yet
+			p.busy = p.busy || p.late && p.state != condemned
 			return nil
 		})
 	}

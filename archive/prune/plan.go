@@ -28,6 +28,7 @@ type packUse struct {
 	length   int64 // of a column; 0 when not known
 	state    packState
 	busy     bool   // its session is at work, or nobody can say
+	late     bool   // it came when the packs were listed
 	shards   uint32 // listed in full length
 	listed   int64  // bytes of all shards that the members list
 
