@@ -190,7 +190,7 @@ func (v victim) dieAt(d *mortal, place kill) {
 		d.t.Errorf("a command that is killed: %v", r)
 	}
 	if !v.damaged {
-		d.sound()
+		d.check()
 	}
 	d.alive(v.twice)
 	if r := d.run(v.command(d)...); r.code != 0 {
@@ -211,21 +211,6 @@ func (v victim) finished(d *mortal) {
 	}
 	d.prune()
 	d.alive(false)
-}
-
-// sound demands that nothing is damaged. What was being stored at the moment of the kill may have reached some members only: that is
-// said to be missing on the others, and to be lost nowhere.
-func (d *mortal) sound() {
-	d.t.Helper()
-	r := d.run("check", "--read-data", "--json")
-	for _, o := range r.of("damage") {
-		if problem := o.text("problem"); o["lost"] != false || !strings.Contains(problem, "missing") {
-			d.t.Errorf("damage after a kill: %v", o)
-		}
-	}
-	if r.code != 0 && (r.code != 4 || d.k+d.m == 1) {
-		d.t.Errorf("after a kill: %v", r)
-	}
 }
 
 // age makes temporary files two days older, so that they are litter for certain.

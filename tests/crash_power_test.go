@@ -175,7 +175,7 @@ func reboot(state string) error {
 // survives demands that what was reported is there, that nothing is damaged, and that the work goes on.
 func (d *mortal) survives() {
 	d.t.Helper()
-	d.sound()
+	d.check()
 	d.alive(true)
 	d.ok("backup", d.tree)
 	d.check()

@@ -148,7 +148,7 @@ func (c *checker) copiesOf(ctx context.Context, name string, skip func(int) bool
 		case copies.Away(i):
 			continue
 		case errors.Is(err, remote.ErrNotExist):
-			d.Problem = "the copy is missing"
+			d.Problem, d.Lacking = "the copy is missing", copies.Good != nil
 		case err != nil:
 			d.Problem = err.Error()
 			gone = false

@@ -72,6 +72,7 @@ type Damage struct {
 	Problem string
 	Lost    bool  // it cannot be made good from other shards or copies
 	Away    bool  // too many members are away to read it: it is not counted as damage
+	Lacking bool  // the member lacks what others have, and nothing is rotten: it is not counted as damage, see Report.Lacking
 	Blocks  []int // of a shard's payload, 128 KiB each, as far as its checksums tell which are bad
 
 	missing bool // the shard is not there
@@ -109,8 +110,11 @@ type Report struct {
 	PacksRead                         int
 	Damages                           []Damage // at most maxDamages, all are counted
 	Damaged, Lost, FilesLost          int
-	Unreachable                       int // objects and files of which too many members are away to say anything
-	Notes                             []Note
+	// Lacking counts the copies, and shards of index packs, that a member lacks while enough others have theirs. So does who is killed
+	// while he stores them leave the archive, or a member that did not answer for a moment; the next backup, whosever, copies them.
+	Lacking     int
+	Unreachable int // objects and files of which too many members are away to say anything
+	Notes       []Note
 
 	// Garbage, which is harmless and which the next prune removes, with the bytes of all shards that are listed.
 	Unreferenced int // packs that no segment names, and index packs that are not whole or not needed: left by who was interrupted, or on their way

@@ -166,6 +166,7 @@ func (c *checker) tell(p *packState, damages []Damage) {
 	for _, d := range damages {
 		// What an index pack says, the directories say too.
 		d.Lost = d.Lost || !d.Away && p.layout != nil && p.kind != chunk.Index && p.lost()
+		d.Lacking = d.missing && p.layout != nil && p.kind == chunk.Index && !p.lost()
 		c.found(d)
 	}
 }

@@ -115,9 +115,12 @@ func (c *checker) run(ctx context.Context, steps ...func(context.Context) error)
 func (c *checker) found(d Damage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d.Away {
+	switch {
+	case d.Away:
 		c.report.Unreachable++
-	} else {
+	case d.Lacking:
+		c.report.Lacking++
+	default:
 		c.report.Damaged++
 	}
 	if d.Lost {

@@ -93,6 +93,8 @@ func (e *env) checkWith(ctx context.Context, a *archive.Archive, o check.Options
 			_ = e.printJSON(damageJSON(d))
 		} else if shown <= maxShown && d.Away {
 			e.print("out of reach: %s", d)
+		} else if shown <= maxShown && d.Lacking {
+			e.print("lacking: %s", d)
 		} else if shown <= maxShown {
 			e.print("damage: %s", d)
 		}
@@ -130,7 +132,7 @@ func (e *env) tellShards(a *archive.Archive, r *check.Report, took time.Duration
 	if e.json {
 		if err := e.printJSON(map[string]any{
 			"type": "check", "shards": true, "snapshots": r.Snapshots, "segments": r.Segments, "packs": r.Packs, "packs_read": r.PacksRead,
-			"bytes_read": r.BytesRead, "damaged": r.Damaged, "lost": r.Lost, "packs_short": r.Short, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
+			"bytes_read": r.BytesRead, "lacking": r.Lacking, "damaged": r.Damaged, "lost": r.Lost, "packs_short": r.Short, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
 			"gc_records": r.Records, "condemned_packs": r.Condemned, "condemned_bytes": r.CondemnedBytes, "forgotten": r.Forgotten, "incomplete": r.Incomplete,
 		}); err != nil {
 			return err
@@ -154,6 +156,7 @@ func (e *env) tellShards(a *archive.Archive, r *check.Report, took time.Duration
 			"run `cairn repair`: it writes again what is missing or rotten")}
 	}
 	if !e.json {
+		e.tellLacking(r)
 		e.print("no damage found (%s)", took.Round(10*time.Millisecond))
 	}
 	return nil
@@ -186,11 +189,19 @@ func (e *env) tellGarbage(r *check.Report) {
 	}
 }
 
+// tellLacking says what becomes of what some members lack.
+func (e *env) tellLacking(r *check.Report) {
+	if r.Lacking > 0 {
+		e.print("%s lacking on a member, though others have it: left by who was interrupted; the next backup, or `cairn repair --missing`, copies it",
+			plural(uint64(r.Lacking), "copy is", "copies are"))
+	}
+}
+
 // maxShown damages are printed one by one; a lost disk makes one for each of its shards.
 const maxShown = 200
 
 func damageJSON(d check.Damage) map[string]any {
-	m := map[string]any{"type": "damage", "problem": d.Problem, "lost": d.Lost, "away": d.Away}
+	m := map[string]any{"type": "damage", "problem": d.Problem, "lost": d.Lost, "away": d.Away, "lacking": d.Lacking}
 	if d.Object != "" {
 		m["object"] = d.Object
 	}
@@ -213,7 +224,7 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 			"trees": r.Trees, "blobs": r.Blobs, "bytes_read": r.BytesRead, "unreferenced_packs": r.Unreferenced,
 			"unreferenced_bytes": r.UnreferencedBytes, "condemned_packs": r.Condemned, "condemned_bytes": r.CondemnedBytes, "forgotten": r.Forgotten,
 			"gc_records": r.Records, "incomplete": r.Incomplete, "blobs_waiting": r.Waiting, "unreachable": r.Unreachable,
-			"damaged": r.Damaged, "lost": r.Lost, "files_lost": r.FilesLost, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
+			"lacking": r.Lacking, "damaged": r.Damaged, "lost": r.Lost, "files_lost": r.FilesLost, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
 		}); err != nil {
 			return err
 		}
@@ -243,6 +254,7 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 			"bring the members back that are missing, then check again")}
 	}
 	if !e.json {
+		e.tellLacking(r)
 		e.print("no damage found (%s)", took.Round(10*time.Millisecond))
 	}
 	return nil
