@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"cairn/chunk"
@@ -24,7 +25,7 @@ type syncState struct {
 	bad        map[pack.ID]error // why segments could not be read, of which was told
 	torn       map[pack.ID]bool  // segments with fewer than k shards: on their way when they were listed, or left by somebody
 	generation int               // of the gc records that the index knows
-	held       int               // by how many callers of HoldIndex
+	held       int               // who needs the index's numbers: it is not made anew meanwhile
 }
 
 // Index opens the local index on first use and brings it up to date with the archive.
@@ -177,16 +178,17 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	return nil
 }
 
-// HoldIndex keeps the index from being made anew because it is wasteful, until release is called: for who holds numbers of blobs.
+// HoldIndex keeps the index from being made anew because most of it was collected: the numbers of its blobs hold until release is
+// called. They do not hold when the index is lost; then Index gives another one.
 func (a *Archive) HoldIndex() (release func()) {
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
 	a.synced.held++
-	return func() {
+	return sync.OnceFunc(func() {
 		a.indexMu.Lock()
 		defer a.indexMu.Unlock()
 		a.synced.held--
-	}
+	})
 }
 
 // shrink makes an index anew of which most was collected.

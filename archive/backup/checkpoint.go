@@ -66,7 +66,11 @@ func (r *run) checkpoint(ctx context.Context, saver Checkpointer, paths []string
 		return nil // nothing is done yet
 	}
 	report := r.report()
-	report.Errors = slices.Clone(report.Errors) // the run goes on with its list
+	errs := make([]snapshot.ReadError, 0, len(paths)+len(report.Errors)) // a copy: the run goes on with its list
+	for _, path := range paths {
+		errs = append(errs, snapshot.ReadError{Path: path, Message: unfinished}) // so no restore deletes what is not here
+	}
+	report.Errors = append(errs, report.Errors...)
 	s := r.snapshot(report, paths, root)
 	s.Checkpoint, s.Partial = true, true
 	s.Pinned, s.Expires = false, snapshot.Time{}

@@ -23,6 +23,7 @@ type Catalog interface {
 	archive.Index
 	// Number gives the dense numbers of blobs; 0 for those that are not known. They hold until the index is dropped.
 	Number(t chunk.Type, ids []chunk.ID, out []uint32) error
+	Numbers() uint32 // the largest
 	// Copies yields all copies of all blobs of a type, those of one blob one after the other.
 	Copies(t chunk.Type) iter.Seq2[index.Copy, error]
 	Packs() iter.Seq2[index.PackInfo, error]
@@ -67,6 +68,8 @@ type Prune struct {
 	a     *archive.Archive
 	o     Options
 	idx   Catalog
+	most  uint32         // of its numbers, when it was looked at last
+	free  func()         // lets go of the index's numbers
 	mover *archive.Mover // nil with DryRun
 	shown bool           // its session object is there
 	mark  *marker
@@ -115,11 +118,13 @@ func Begin(ctx context.Context, a *archive.Archive, o Options) (*Prune, error) {
 	if g.idx, err = catalogOf(idx); err != nil {
 		return nil, err
 	}
+	g.free = a.HoldIndex()
 	g.mark = &marker{a: a, idx: g.idx, p: g.o.Progress, fresh: g.refresh}
 	if o.DryRun {
 		return g, nil
 	}
 	if g.mover, err = a.NewMover(ctx); err != nil {
+		g.free()
 		return nil, err
 	}
 	g.mover.SetTarget(o.Target)
@@ -150,6 +155,11 @@ func (g *Prune) refresh(ctx context.Context) error {
 	if now, err := catalogOf(idx); err != nil || now != g.idx {
 		return errors.Join(err, errIndex)
 	}
+	if n := g.idx.Numbers(); n < g.most { // it was emptied
+		return errIndex
+	} else {
+		g.most = n
+	}
 	return nil
 }
 
@@ -167,6 +177,7 @@ func (g *Prune) End() {
 	if g.mover != nil {
 		g.mover.End()
 	}
+	g.free()
 }
 
 // Mark lists the snapshots on all members and walks the trees of those that are new. The first time it lists the packs as well: one listing

@@ -17,6 +17,7 @@ func commands(e *env) []*cli.Command {
 		statusCommand(e),
 		tagCommand(e),
 		forgetCommand(e),
+		pruneCommand(e),
 		checkCommand(e),
 		repairCommand(e),
 		memberCommand(e),

@@ -29,7 +29,7 @@ func snapshotsCommand(e *env) *cli.Command {
 		Name: "snapshots", Usage: "list snapshots", ArgsUsage: "[SNAPSHOT…]",
 		Description: `Lists the snapshots of the archive, the oldest first. Remarks in brackets stand behind the paths:
   incomplete  published by a backup that is at work or did not come to its end: it protects what it names, but is no backup
-  checkpoint  made by a long backup that is at work or was interrupted: the files that were done can be restored by its id
+  checkpoint  made by a long backup that is at work or was interrupted: the files that were finished can be restored by its id
   partial     something could not be read; "errors" says how much
   degraded    some packs have fewer shards than the layout wants; "cairn repair" heals that
   pinned      no rule of "cairn forget" removes it
