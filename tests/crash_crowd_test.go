@@ -56,9 +56,6 @@ func TestSoakCrowd(t *testing.T) {
 		})
 	}
 	polite, rude := []string{"prune"}, []string{"prune", "--session-age", "1ms"}
-	if !c.home.knows("prune") {
-		polite, rude = []string{"status"}, []string{"status"}
-	}
 	c.goes(func() { c.loop(ctx, c.actor("pruner0", ""), 150, polite...) })
 	c.goes(func() { c.loop(ctx, c.actor("pruner1", ""), 150, rude...) })
 	c.goes(func() { c.checker(ctx) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,9 +32,6 @@ func (c *checker) copies(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.again(ctx, names); err != nil {
-			return err
-		}
 		if err := c.marks(ctx, names); err != nil {
 			return err
 		}
@@ -58,6 +56,7 @@ func (c *checker) copiesBelow(ctx context.Context, prefix string) (map[string]st
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(copyReads)
 	forgotten := map[chunk.ID]bool{}
+	var removed []string
 	for name := range names {
 		if groupCtx.Err() != nil {
 			break
@@ -67,11 +66,13 @@ func (c *checker) copiesBelow(ctx context.Context, prefix string) (map[string]st
 			continue
 		}
 		group.Go(func() error {
-			damages, _, err := c.copiesOf(groupCtx, name, skip)
-			if len(damages) > 0 {
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				c.doubts = append(c.doubts, name)
+			damages, gone, err := c.copiesOf(groupCtx, name, skip)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if gone {
+				removed = append(removed, name)
+			} else if len(damages) > 0 {
+				c.doubts[name] = true
 			}
 			return err
 		})
@@ -79,6 +80,10 @@ func (c *checker) copiesBelow(ctx context.Context, prefix string) (map[string]st
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	for _, name := range removed {
+		delete(names, name)
+	}
+	c.looked = time.Now()
 	c.report.Forgotten += len(forgotten)
 	return names, ctx.Err()
 }
@@ -97,22 +102,25 @@ func (c *checker) unwanted(name string, forgotten map[chunk.ID]bool) bool {
 	return true
 }
 
-// again looks once more at the objects of which a copy was missing or bad: they may have been on their way, or just being
-// removed. What is removed for good is in a record, which is there before anything is missing; the rest is told of.
-func (c *checker) again(ctx context.Context, names map[string]struct{}) error {
+// again looks once more, after all else, at the objects of which a copy was missing or bad: they may have been on their way, or just
+// being removed. What is removed for good is in a record, which is there before anything is missing; the rest is told of.
+func (c *checker) again(ctx context.Context) error {
+	if len(c.doubts) == 0 {
+		return ctx.Err()
+	}
+	if err := c.wait(ctx); err != nil {
+		return err
+	}
 	damages := map[string][]Damage{}
-	for _, name := range c.doubts {
-		list, gone, err := c.copiesOf(ctx, name, func(i int) bool { return c.blindTo[c.a.Set().Members()[i].Label] })
+	for name := range c.doubts {
+		list, _, err := c.copiesOf(ctx, name, func(i int) bool { return c.blindTo[c.a.Set().Members()[i].Label] })
 		if err != nil {
 			return err
 		}
-		if gone {
-			delete(names, name)
-		} else if len(list) > 0 {
+		if len(list) > 0 {
 			damages[name] = list
 		}
 	}
-	c.doubts = nil
 	if len(damages) == 0 {
 		return ctx.Err()
 	}
@@ -122,7 +130,6 @@ func (c *checker) again(ctx context.Context, names map[string]struct{}) error {
 	forgotten := map[chunk.ID]bool{}
 	for name, list := range damages {
 		if c.unwanted(name, forgotten) {
-			delete(names, name)
 			continue
 		}
 		for _, d := range list {

@@ -41,6 +41,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -51,11 +52,18 @@ type Options struct {
 	ReadData bool   // of Run; Shards always reads
 	Subset   Subset // of the packs that are read; zero: all
 	// Packs are read by Run also without ReadData: a repair knows which ones are bad, and wants to know what that costs.
-	Packs    map[archive.PackName]bool
+	Packs map[archive.PackName]bool
+	// Patience is how long a shard or copy may be on its way to its member, or from it, while others have theirs: what is missing is asked for
+	// again after that. 0: DefaultPatience.
+	Patience time.Duration
 	Progress *Progress
 	// Found is called for each damage as it is found, one at a time. May be nil.
 	Found func(Damage)
 }
+
+// DefaultPatience is what members differ by at most while one object is stored on all of them, or deleted: who hangs for longer is
+// given up, and what he lacks is missing.
+const DefaultPatience = time.Second
 
 // Progress is counted while a check runs.
 type Progress struct {
@@ -76,6 +84,7 @@ type Damage struct {
 	Blocks  []int // of a shard's payload, 128 KiB each, as far as its checksums tell which are bad
 
 	missing bool // the shard is not there
+	shard   int
 	short   bool // of a pack with too few good shards, in a scrub
 
 	// When files are affected:

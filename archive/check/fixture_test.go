@@ -157,6 +157,9 @@ func (b *bench) tryCheck(o Options) (*Report, error) {
 		return nil, err
 	}
 	defer a.Close()
+	if o.Patience == 0 {
+		o.Patience = time.Millisecond // nobody is at work beside it
+	}
 	var mu sync.Mutex
 	found := 0
 	o.Found = func(Damage) { mu.Lock(); found++; mu.Unlock() }

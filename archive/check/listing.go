@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync/atomic"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -59,6 +60,7 @@ func (c *checker) listing(ctx context.Context) error {
 		}
 		c.later(name, damages)
 	}
+	c.looked = time.Now()
 	return c.settle(ctx)
 }
 
@@ -152,7 +154,7 @@ func (c *checker) shardDamage(name archive.PackName, p *packState, j int, err er
 	if p.kind != 0 {
 		of = p.kind.String() + " pack"
 	}
-	d := Damage{Object: name.String(), Member: p.layout.MemberOf(name.ID, j), missing: errors.Is(err, errMissing)}
+	d := Damage{Object: name.String(), Member: p.layout.MemberOf(name.ID, j), shard: j, missing: errors.Is(err, errMissing)}
 	var corrupt *pack.CorruptError
 	if errors.As(err, &corrupt) {
 		d.Blocks, err = corrupt.Blocks, errors.New(corrupt.Brief())

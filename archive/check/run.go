@@ -22,7 +22,8 @@ type checker struct {
 	report Report
 
 	records   records
-	doubts    []string // objects of which a copy was missing or bad when they were read first
+	doubts    map[string]bool // objects of which a copy was missing or bad when they were read first
+	looked    time.Time       // when something was found missing last
 	inv       *archive.Inventory
 	layouts   []layout
 	missed    []atomic.Int32                  // by member of the inventory: shards that are not there
@@ -34,7 +35,6 @@ type checker struct {
 	numbers   map[pack.ID]uint32              // and their places in segmentOf
 	pending   map[archive.PackName][]Damage   // of packs that may not be wanted any more
 	blind     bool                            // an index segment could not be read: what is not in the index may be in a pack all the same
-	named     map[string]bool
 	bad       map[blobKey]badBlob
 	refreshed time.Time // when the index was read last on behalf of something that was missing
 	refreshes int
@@ -84,7 +84,10 @@ func newChecker(a *archive.Archive, o Options) *checker {
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
-	return &checker{a: a, o: o, blindTo: map[string]bool{}, pending: map[archive.PackName][]Damage{}, named: map[string]bool{},
+	if o.Patience == 0 {
+		o.Patience = DefaultPatience
+	}
+	return &checker{a: a, o: o, blindTo: map[string]bool{}, pending: map[archive.PackName][]Damage{}, doubts: map[string]bool{},
 		numbers: map[pack.ID]uint32{}, bad: map[blobKey]badBlob{}}
 }
 
@@ -95,7 +98,7 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	}
 	c := newChecker(a, o)
 	c.packs = map[archive.PackName]*packState{}
-	return c.run(ctx, c.readRecords, c.copies, c.segments, c.listing, c.data, c.settle, c.losses, c.snapshots, c.garbage)
+	return c.run(ctx, c.readRecords, c.copies, c.segments, c.listing, c.data, c.settle, c.losses, c.snapshots, c.again, c.garbage)
 }
 
 // run takes the steps one after the other.
@@ -109,6 +112,18 @@ func (c *checker) run(ctx context.Context, steps ...func(context.Context) error)
 		}
 	}
 	return &c.report, nil
+}
+
+// wait waits until what was missing when it was looked for had time to arrive, or to be gone from everywhere.
+func (c *checker) wait(ctx context.Context) error {
+	timer := time.NewTimer(time.Until(c.looked.Add(c.o.Patience)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // found records a damage.
@@ -128,9 +143,6 @@ func (c *checker) found(d Damage) {
 	}
 	if d.Path != "" && d.Lost {
 		c.report.FilesLost++
-	}
-	if d.Object != "" && d.Lost {
-		c.named[d.Object] = true
 	}
 	if len(c.report.Damages) < maxDamages {
 		c.report.Damages = append(c.report.Damages, d)

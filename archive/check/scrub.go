@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -21,16 +22,16 @@ import (
 func Shards(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	c := newChecker(a, o)
 	c.keyless = true
-	return c.run(ctx, c.readRecords, c.copies, c.inventory, c.scrub, c.garbage)
+	return c.run(ctx, c.readRecords, c.copies, c.inventory, c.scrub, c.again, c.garbage)
 }
 
 // scrubbing is what a scrub remembers from pack to pack.
 type scrubbing struct {
 	*checker
-	total  uint64
-	again  []archive.PackName // had too few shards: perhaps they were on their way
-	last   bool               // those are looked at once more
-	strays map[string]int     // by member: shards of packs whose layout it is not in
+	total     uint64
+	postponed []archive.PackName // lacked shards: perhaps they were on their way
+	last      bool               // those are looked at once more
+	strays    map[string]int     // by member: shards of packs whose layout it is not in
 }
 
 // scrub looks at all packs that any member lists.
@@ -46,8 +47,14 @@ func (c *checker) scrub(ctx context.Context) error {
 		return err
 	}
 	s.last, c.insist = true, true
-	if err := c.each(ctx, slices.Values(s.again), s.pack); err != nil {
-		return err
+	if len(s.postponed) > 0 {
+		c.looked = time.Now()
+		if err := c.wait(ctx); err != nil {
+			return err
+		}
+		if err := c.each(ctx, slices.Values(s.postponed), s.pack); err != nil {
+			return err
+		}
 	}
 	if err := s.settle(ctx); err != nil {
 		return err
@@ -89,21 +96,21 @@ func (s *scrubbing) pack(ctx context.Context, name archive.PackName, buf *[]byte
 			return nil // it was removed since it was listed
 		}
 	}
-	if !p.lost() || !s.postpone(name) {
+	if p.absent == 0 || !s.postpone(name) {
 		s.counted(name, p, read)
 		s.judge(name, p, damages)
 	}
 	return ctx.Err()
 }
 
-// postpone puts a pack with too few shards off to the end of the scrub. When there are many, they are not on their way.
+// postpone puts a pack that lacks shards off to the end of the scrub. When there are many, they are not on their way.
 func (s *scrubbing) postpone(name archive.PackName) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last || len(s.again) == askTwice {
+	if s.last || len(s.postponed) == askTwice {
 		return false
 	}
-	s.again = append(s.again, name)
+	s.postponed = append(s.postponed, name)
 	return true
 }
 

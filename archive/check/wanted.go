@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"math/bits"
+	"slices"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -49,6 +50,9 @@ func (c *checker) settle(ctx context.Context) error {
 	if len(c.pending) == 0 {
 		return nil
 	}
+	if err := c.arrived(ctx); err != nil {
+		return err
+	}
 	if err := c.readRecords(ctx); err != nil {
 		return err
 	}
@@ -78,6 +82,36 @@ func (c *checker) settle(ctx context.Context) error {
 	for key, b := range c.bad {
 		if dropped[b.pack] {
 			delete(c.bad, key)
+		}
+	}
+	return ctx.Err()
+}
+
+// arrived drops what was told of shards that were on their way: index packs, mostly, which are found before all their shards are stored.
+func (c *checker) arrived(ctx context.Context) error {
+	waited := false
+	for name, damages := range c.pending {
+		if !slices.ContainsFunc(damages, func(d Damage) bool { return d.missing }) {
+			continue
+		}
+		if !waited {
+			if err := c.wait(ctx); err != nil {
+				return err
+			}
+			waited = true
+		}
+		p := c.packs[name]
+		damages = slices.DeleteFunc(damages, func(d Damage) bool {
+			if !d.missing || c.ask(ctx, name, p, p.layout.member(name.ID, d.shard)) != nil {
+				return false
+			}
+			p.have |= 1 << d.shard
+			p.broken &^= 1 << d.shard
+			p.absent &^= 1 << d.shard
+			return true
+		})
+		if c.pending[name] = damages; len(damages) == 0 {
+			delete(c.pending, name)
 		}
 	}
 	return ctx.Err()
