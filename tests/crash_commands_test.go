@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,32 @@ func victims() []victim {
 					d.t.Errorf("the tags are %v", s["tags"])
 				}
 				d.latestIs(d.tree, 2)
+			},
+		},
+		{
+			name:    "prune",
+			prepare: func(d *mortal) { d.garbage(); d.forget(2) },
+			command: func(*mortal) []string { return []string{"prune", "--max-unused", "0"} },
+		},
+		{
+			name:    "forget",
+			prepare: func(d *mortal) { d.garbage(); d.done = d.done[2:] },
+			command: func(*mortal) []string { return []string{"forget", "--keep-last", "2"} },
+			twice:   true, // two more are there
+			after: func(d *mortal) {
+				if n := len(d.ok("snapshots", "--json").of("snapshot")); n != 2 {
+					d.t.Errorf("%d snapshots are left", n)
+				}
+			},
+		},
+		{
+			name:    "forget and prune",
+			prepare: func(d *mortal) { d.garbage(); d.done = d.done[2:] },
+			command: func(*mortal) []string { return []string{"forget", "--keep-last", "2", "--prune"} },
+			after: func(d *mortal) {
+				if n := len(d.ok("snapshots", "--json").of("snapshot")); n != 2 {
+					d.t.Errorf("%d snapshots are left", n)
+				}
 			},
 		},
 		{
@@ -86,6 +113,29 @@ func victims() []victim {
 			},
 		},
 	}
+}
+
+// garbage makes four backups of which each needs a part of the packs of those before, and one that was killed.
+func (d *mortal) garbage() {
+	d.t.Helper()
+	for i := range 4 {
+		for j := range 6 {
+			put(d.t, filepath.Join(d.tree, fmt.Sprint("old/", j)), string(random(fmt.Sprint("old ", j, max(i, j)), 9000)), false)
+		}
+		d.backUp()
+	}
+	put(d.t, filepath.Join(d.tree, "never"), string(random("never", 30_000)), false)
+	elsewhere := d.with("HOME=" + d.path("elsewhere")) // nobody finishes it
+	if r := elsewhere.faulty(url.Values{"do": {"kill"}, "at": {"3"}, "ops": {"write"}, "when": {"after"}}, "backup", d.tree); r.code != -1 {
+		d.t.Errorf("a backup that is killed: %v", r)
+	}
+}
+
+// forget forgets all but the last snapshots.
+func (d *mortal) forget(keep int) {
+	d.t.Helper()
+	d.ok("forget", "--keep-last", fmt.Sprint(keep))
+	d.done = d.done[len(d.done)-keep:]
 }
 
 // unused is a path at which nothing lies yet.
