@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"cairn/chunk"
@@ -25,7 +24,7 @@ type syncState struct {
 	bad        map[pack.ID]error // why segments could not be read, of which was told
 	torn       map[pack.ID]bool  // segments with fewer than k shards: on their way when they were listed, or left by somebody
 	generation int               // of the gc records that the index knows
-	held       int               // who needs the index's numbers: it is not made anew meanwhile
+	held       int               // by how many callers of HoldIndex
 }
 
 // Index opens the local index on first use and brings it up to date with the archive.
@@ -178,17 +177,16 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	return nil
 }
 
-// HoldIndex keeps the index from being made anew because most of it was collected: the numbers of its blobs hold until release is
-// called. They do not hold when the index is lost; then Index gives another one.
+// HoldIndex keeps the index from being made anew because it is wasteful, until release is called: for who holds numbers of blobs.
 func (a *Archive) HoldIndex() (release func()) {
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
 	a.synced.held++
-	return sync.OnceFunc(func() {
+	return func() {
 		a.indexMu.Lock()
 		defer a.indexMu.Unlock()
 		a.synced.held--
-	})
+	}
 }
 
 // shrink makes an index anew of which most was collected.

@@ -70,6 +70,7 @@ type counting struct {
 	blobs   uint64       // that have a copy
 	seen    uint64       // needed ones
 	lacking uint64       // needed ones without a live copy, but with a condemned one
+	sure    uint64       // of those: that a complete snapshot needs
 	sources map[*packUse]bool
 	lost    []loss
 	losses  int
@@ -156,7 +157,9 @@ func (c *counting) need(t chunk.Type, group []index.Copy) {
 	}
 	p := c.g.at(group[best].Pack)
 	if !live {
-		c.lacking++
+		if c.lacking++; !c.g.mark.partial.has(group[0].Number) {
+			c.sure++
+		}
 		c.sources[p] = true
 	}
 	if p != nil {
@@ -267,10 +270,14 @@ func (g *Prune) stillLacks(ctx context.Context, c *counting, failed []Left) (boo
 	}
 	sources := slices.Collect(maps.Keys(c.sources))
 	for _, f := range failed {
-		if slices.ContainsFunc(sources, func(p *packUse) bool { return p.id == f.Pack }) {
-			return false, &DamageError{Err: fmt.Errorf("%d blobs that snapshots need are in condemned packs only, of which one cannot be read: %s pack %s: %w", c.lacking, f.Kind, f.Pack.Short(), f.Err),
-				Next: "nothing was deleted; run `cairn repair`, and then prune again"}
+		if !slices.ContainsFunc(sources, func(p *packUse) bool { return p.id == f.Pack }) {
+			continue
 		}
+		if c.sure == 0 {
+			return false, nil // another collector deletes it; the client finds that out, and stores anew
+		}
+		return false, &DamageError{Err: fmt.Errorf("%d blobs that snapshots need are in condemned packs only, of which one cannot be read: %s pack %s: %w", c.lacking, f.Kind, f.Pack.Short(), f.Err),
+			Next: "nothing was deleted; run `cairn repair`, and then prune again"}
 	}
 	if g.report.Rounds++; g.report.Rounds > maxRounds {
 		return false, fmt.Errorf("other collectors condemned what this one copied, %d times", maxRounds)

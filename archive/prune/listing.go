@@ -25,30 +25,59 @@ const smallRequests = 8
 // everyMember is the hint for a collector that lacks a member.
 const everyMember = "prune needs every member, because one that is away may have a snapshot that needs what would be deleted: bring it back, or replace it with `cairn member replace`"
 
-// allThere fails unless every member of every layout is.
+// allThere fails unless every member is. One that only former layouts have may be gone for good, when nothing lies in them any more.
 func (g *Prune) allThere() error {
 	members := g.a.Members()
 	errs := make([]error, len(members))
 	for i, m := range members {
-		if m.Store == nil {
-			if errs[i] = m.Err; m.Err == nil {
-				errs[i] = errors.New("it was not named")
-			}
+		if m.Store != nil {
+			continue
+		}
+		former, err := g.former(i)
+		if err != nil {
+			return err
+		}
+		if former {
+			g.gone[i] = true
+			continue
+		}
+		if errs[i] = m.Err; m.Err == nil {
+			errs[i] = errors.New("it was not named")
 		}
 	}
-	return lackingMembers("prune", members, errs)
+	return g.lacking("prune", errs)
 }
 
-// lackingMembers is the error that some members could not do something, or nil. errs is by member.
-func lackingMembers(what string, members []archive.MemberInfo, errs []error) error {
-	few := &stripe.TooFewError{Need: len(members)}
+// former says whether a member is in former layouts only, and no pack is in those.
+func (g *Prune) former(member int) (bool, error) {
+	if g.a.Members()[member].Number >= 0 {
+		return false, nil
+	}
+	for info, err := range g.idx.Packs() {
+		if err != nil {
+			return false, err
+		}
+		if at, ok := g.placementOf(info.Geometry); ok && info.Columns != 0 && slices.Contains(g.a.Lineup(at), member) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// lacking is the error that some members could not do something, or nil. errs is by member.
+func (g *Prune) lacking(what string, errs []error) error {
+	few := &stripe.TooFewError{}
 	for i, err := range errs {
-		if err == nil {
+		if g.gone[i] {
+			continue
+		}
+		if few.Need++; err == nil {
 			few.Have++
 			continue
 		}
-		few.Missing = append(few.Missing, members[i].Label)
-		few.Causes = append(few.Causes, fmt.Errorf("%s: %w", members[i].Label, err))
+		label := g.a.Members()[i].Label
+		few.Missing = append(few.Missing, label)
+		few.Causes = append(few.Causes, fmt.Errorf("%s: %w", label, err))
 	}
 	if len(few.Missing) == 0 {
 		return nil
@@ -72,7 +101,7 @@ func (g *Prune) onAll(ctx context.Context, what string, fn func(ctx context.Cont
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return lackingMembers(what, members, errs)
+	return g.lacking(what, errs)
 }
 
 // list lists a prefix on all members. fn is called by one goroutine at a time.
@@ -118,13 +147,12 @@ func (g *Prune) listSnapshots(ctx context.Context) (map[chunk.ID]bool, error) {
 // listPacks makes the one listing of packs, index packs, sessions and records.
 func (g *Prune) listPacks(ctx context.Context) error {
 	g.packs, g.segments = map[pack.ID]*packUse{}, map[pack.ID]listed{}
-	members := g.a.Members()
 	errs, err := g.a.ListPacks(ctx, "binaries/", func(l *archive.PackListing) error {
 		g.packs[l.Pack] = &packUse{id: l.Pack, state: unnamed, shards: uint32(len(l.Shards)), listed: bytesOf(l)}
 		return nil
 	})
 	if err == nil {
-		err = lackingMembers("list binaries/", members, errs)
+		err = g.lacking("list binaries/", errs)
 	}
 	if err != nil {
 		return err
@@ -138,7 +166,7 @@ func (g *Prune) listPacks(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		err = lackingMembers("list index/", members, errs)
+		err = g.lacking("list index/", errs)
 	}
 	if err != nil {
 		return err
@@ -174,7 +202,7 @@ func (g *Prune) sessions(ctx context.Context) (map[seal.SessionID]bool, error) {
 
 // listRecords finds out which packs are condemned by records that all members have: those need not be condemned once more.
 func (g *Prune) listRecords(ctx context.Context) error {
-	members := len(g.a.Members())
+	members := len(g.a.Members()) - len(g.gone)
 	on := map[chunk.ID]int{}
 	if err := g.list(ctx, "gc/", func(_ int, info remote.Info) {
 		if id, ok := archive.ParseRecordName(info.Name); ok {
@@ -269,7 +297,7 @@ func (g *Prune) askLate(ctx context.Context, late []*packUse) error {
 				switch {
 				case errors.Is(err, remote.ErrNotExist):
 				case err != nil:
-					return lackingMembers("look for pack "+p.id.Short(), []archive.MemberInfo{{Label: m.Label}}, []error{err})
+					return remote.WithHint(fmt.Errorf("look for pack %s on %s: %w", p.id.Short(), m.Label, err), everyMember)
 				default:
 					p.shards++
 					p.listed += info.Size

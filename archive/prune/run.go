@@ -75,6 +75,7 @@ type Prune struct {
 	mark  *marker
 
 	snapshots map[chunk.ID]bool // that were walked: whether they are complete
+	gone      map[int]bool      // members of former layouts that nobody needs any more
 	incoming  int               // snapshots that the last marking found
 	forgotten []chunk.ID        // that some member still has
 
@@ -104,18 +105,18 @@ type listed struct {
 
 // Begin opens a collection. End must be called.
 func Begin(ctx context.Context, a *archive.Archive, o Options) (*Prune, error) {
-	g := &Prune{a: a, o: o.applyDefaults(), snapshots: map[chunk.ID]bool{}, doomed: map[pack.ID]bool{}, report: &Report{}}
+	g := &Prune{a: a, o: o.applyDefaults(), snapshots: map[chunk.ID]bool{}, doomed: map[pack.ID]bool{}, gone: map[int]bool{}, report: &Report{}}
 	if a.Keys() == nil || !a.Keys().CanRead() {
 		return nil, remote.WithHint(seal.ErrNoReadKey, "a writer key can back up only: prune needs the password or a full key, to read the trees and to sign what is condemned")
-	}
-	if err := g.allThere(); err != nil {
-		return nil, err
 	}
 	idx, err := a.Index(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if g.idx, err = catalogOf(idx); err != nil {
+		return nil, err
+	}
+	if err := g.allThere(); err != nil {
 		return nil, err
 	}
 	g.free = a.HoldIndex()
