@@ -137,6 +137,9 @@ func (s *scrubbing) judge(name archive.PackName, p *packState, damages []Damage)
 		damages = append(damages, Damage{Object: name.String(), short: true, Problem: fmt.Sprintf("%d of its %d shards are good, and %d are needed: lost, or left by an interrupted upload (check with a key tells)",
 			g.N()-bits.OnesCount32(p.broken), g.N(), g.K)})
 	}
+	for i := range damages {
+		damages[i].Lacking = damages[i].missing && name.Index && !p.lost()
+	}
 	s.later(name, damages)
 }
 
