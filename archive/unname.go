@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -11,6 +12,7 @@ import (
 	"cairn/chunk"
 	"cairn/pack"
 	"cairn/remote"
+	"cairn/remote/stripe"
 )
 
 const (
@@ -39,14 +41,14 @@ type ReplaceReport struct {
 	Published int // columns that are named anew
 	Shards    int // of removed index packs, on members that did not answer
 	// Locked are index packs that stay because an object lock holds them.
-	Locked map[pack.ID]struct{}
+	Locked map[pack.ID]bool
 }
 
 // ReplaceSegments takes names out of the archive's index. It publishes anew what index packs name beside what is dropped, and
 // then removes them; so every other blob is named at every moment. Others may do the same with the same index packs: each publishes before it
 // removes, so what both keep is named twice, which harms nothing. Memory: keepBlobs entries.
 func (m *Mover) ReplaceSegments(ctx context.Context, segments []pack.ID, o ReplaceOptions) (*ReplaceReport, error) {
-	r := &replacing{m: m, a: m.w.a, o: o, report: &ReplaceReport{Locked: map[pack.ID]struct{}{}}}
+	r := &replacing{m: m, a: m.w.a, o: o, report: &ReplaceReport{Locked: map[pack.ID]bool{}}}
 	for len(segments) > 0 {
 		n := min(segmentReads, len(segments))
 		if err := r.read(ctx, segments[:n]); err != nil {
@@ -141,7 +143,7 @@ func (r *replacing) turn(ctx context.Context) error {
 	r.report.Shards += int(left.Load())
 	for i, id := range gone {
 		if locked[i] {
-			r.report.Locked[id] = struct{}{}
+			r.report.Locked[id] = true
 		} else {
 			r.report.Removed++
 		}
@@ -160,8 +162,24 @@ func (r *replacing) remove(ctx context.Context, id pack.ID, left *atomic.Int64) 
 	}
 	n, err := r.a.RemovePack(ctx, at, id, chunk.Index)
 	left.Add(int64(n))
-	if errors.Is(err, remote.ErrLocked) {
+	if isLocked(err) {
 		return true, nil
 	}
 	return false, err
+}
+
+// isLocked says whether a deletion failed because some member's object lock holds the object; then all of them may.
+func isLocked(err error) bool {
+	var few *stripe.TooFewError
+	if errors.As(err, &few) {
+		return slices.ContainsFunc(few.Causes, func(cause error) bool { return errors.Is(cause, remote.ErrLocked) })
+	}
+	return errors.Is(err, remote.ErrLocked)
+}
+
+// RemoveSegment removes an index pack. It says whether an object lock holds it.
+func (a *Archive) RemoveSegment(ctx context.Context, id pack.ID) (locked bool, err error) {
+	r := replacing{a: a}
+	var left atomic.Int64
+	return r.remove(ctx, id, &left)
 }

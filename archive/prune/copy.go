@@ -112,17 +112,26 @@ func (g *Prune) copyColumn(ctx context.Context, c *pack.Column, payload []byte) 
 	for i, e := range c.Entries {
 		ids[i] = e.ID
 	}
-	numbers, live := make([]uint32, len(ids)), make([]pack.ID, len(ids))
+	numbers := make([]uint32, len(ids))
 	if err := g.idx.Number(c.Kind, ids, numbers); err != nil {
 		return err
 	}
-	if err := g.idx.Live(c.Kind, ids, live); err != nil {
+	needed := ids[:0]
+	var at []int // in the column
+	for i, n := range numbers {
+		if g.mark.needed.has(n) && !g.copied.has(n) {
+			needed, at = append(needed, ids[i]), append(at, i)
+		}
+	}
+	live := make([]pack.ID, len(needed))
+	if err := g.idx.Live(c.Kind, needed, live); err != nil {
 		return err
 	}
-	for i, e := range c.Entries {
-		if !g.mark.needed.has(numbers[i]) || live[i] != (pack.ID{}) && !g.doomed[live[i]] || !g.copied.add(numbers[i]) {
+	for j, i := range at {
+		if live[j] != (pack.ID{}) && !g.doomed[live[j]] || !g.copied.add(numbers[i]) {
 			continue
 		}
+		e := c.Entries[i]
 		if err := g.mover.Add(ctx, c, e, payload); err != nil {
 			return err
 		}

@@ -174,21 +174,24 @@ func (b *bench) fill(ctx context.Context, w *archive.Writer, files []string) (*s
 	}
 	var top []snapshot.Node
 	for name, nodes := range dirs {
-		byName := func(a, b snapshot.Node) int { return strings.Compare(a.Name, b.Name) }
-		slices.SortFunc(nodes, byName)
+		sortNodes(nodes)
 		node := snapshot.Node{Name: name, Type: snapshot.Dir}
 		var err error
 		if node.Content, node.Depth, err = snapshot.SaveTree(ctx, nodes, saver(w, chunk.Tree)); err != nil {
 			return nil, err
 		}
 		top = append(top, node)
-		slices.SortFunc(top, byName)
+		sortNodes(top)
 	}
 	b.clock++
 	s := &snapshot.Snapshot{Series: "test", Start: snapshot.Time{Sec: fixed.Unix() + b.clock}, Program: "test"}
 	var err error
 	s.Content, s.Depth, err = snapshot.SaveTree(ctx, top, saver(w, chunk.Tree))
 	return s, err
+}
+
+func sortNodes(nodes []snapshot.Node) {
+	slices.SortFunc(nodes, func(a, b snapshot.Node) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // content is the j-th chunk of a file.

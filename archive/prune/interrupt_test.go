@@ -55,7 +55,7 @@ func busyBench(t *testing.T, k, m int) *bench {
 	_, err = b.fill(t.Context(), orphans, files("o", 3))
 	b.must(err)
 	b.must(orphans.Flush(t.Context()))
-	for _, name := range append(newest(b, "index/"), b.objects("sessions/")...) {
+	for _, name := range append(newest(b, "index/", "o0/f0"), b.objects("sessions/")...) {
 		for _, s := range b.mem {
 			b.must(s.Delete(t.Context(), name))
 		}
@@ -67,8 +67,8 @@ func busyBench(t *testing.T, k, m int) *bench {
 	return b
 }
 
-// newest lists the objects below a prefix that the open archives have not seen at the last call: here, the segment of the last Flush.
-func newest(b *bench, prefix string) []string {
+// newest lists the index pack below a prefix that names a file.
+func newest(b *bench, prefix, file string) []string {
 	a := b.open()
 	var list []string
 	for _, name := range b.objects(prefix) {
@@ -80,7 +80,7 @@ func newest(b *bench, prefix string) []string {
 		b.must(err)
 		for _, c := range columns {
 			for _, e := range c.Entries {
-				if e.ID == dataOf("o0/f0", b.size) {
+				if e.ID == dataOf(file, b.size) {
 					return append(list, name)
 				}
 			}

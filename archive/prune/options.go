@@ -137,6 +137,7 @@ type Report struct {
 	Unused                    int64   // garbage that stays in packs which are needed, on all members
 	Bounded                   bool    // more would have been repacked without MaxRepack
 	Records                   int     // gc records published
+	Folded                    int     // gc records that were joined into one
 	Segments                  int     // index packs that were replaced
 	Deleted                   Amount  // packs
 	Locked                    Amount  // condemned packs that an object lock holds

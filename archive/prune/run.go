@@ -60,7 +60,7 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 			return g.Report(), err
 		}
 	}
-	return g.Report(), nil
+	return g.Report(), g.Fold(ctx)
 }
 
 // Prune is a Collector over an archive. Its methods belong to one goroutine.
@@ -84,6 +84,8 @@ type Prune struct {
 	byNumber []*packUse           // by their numbers in the index; nil or beyond: not listed
 	segments map[pack.ID]listed   // index packs
 	torn     []pack.ID            // of those: lacking shards
+	held     map[pack.ID]bool     // of those: replaced, and locked the last time
+	early    map[chunk.ID]bool    // gc records that were there before
 	atWork   map[seal.SessionID]bool
 	settled  map[pack.ID]bool // condemned by a record that all members have
 
@@ -214,11 +216,19 @@ func (g *Prune) Mark(ctx context.Context) (bool, error) {
 			return false, g.refuse(ctx, g.mark.lost, g.mark.losses)
 		}
 	}
-	if g.packs == nil {
-		g.o.Progress.enter(Listing)
-		return true, g.listPacks(ctx)
+	if g.packs != nil {
+		return true, nil
 	}
-	return true, nil
+	g.o.Progress.enter(Listing)
+	records, err := g.a.Records(ctx)
+	if err != nil {
+		return false, err
+	}
+	g.early = map[chunk.ID]bool{}
+	for _, r := range records {
+		g.early[r.ID] = true
+	}
+	return true, g.listPacks(ctx)
 }
 
 // Records is part of Index: Refresh reads the records first.
@@ -236,6 +246,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	if err := g.judgeSegments(ctx); err != nil {
 		return Nothing, err
 	}
+	g.held = g.readHeld()
 	if err := g.count(ctx); err != nil {
 		return Nothing, err
 	}
@@ -246,7 +257,7 @@ func (g *Prune) Choose(ctx context.Context) (Choice, error) {
 	g.aim(d.repack)
 	g.tally(d)
 	switch {
-	case g.o.DryRun, len(g.doomed) == 0 && len(g.forgotten) == 0 && len(g.tidied()) == 0:
+	case g.o.DryRun, len(g.doomed)+len(g.forgotten)+len(g.tidied())+len(g.held) == 0:
 		return Nothing, nil
 	case len(d.repack) == 0:
 		return Condemn, nil

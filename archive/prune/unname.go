@@ -2,6 +2,7 @@ package prune
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"cairn/archive"
@@ -53,7 +54,7 @@ func (g *Prune) tidied() []pack.ID {
 	list := g.torn
 	var small []pack.ID
 	for id, l := range g.segments {
-		if p := g.packs[id]; p == nil && (l.size-2*pack.HeaderSize)*k < smallSegment {
+		if p := g.packs[id]; p == nil && !g.held[id] && (l.size-2*pack.HeaderSize)*k < smallSegment {
 			small = append(small, id)
 		}
 	}
@@ -72,7 +73,11 @@ func (g *Prune) Unname(ctx context.Context) (bool, error) {
 	for _, id := range g.tidied() {
 		merge[id] = true
 	}
-	tried := map[pack.ID]bool{}
+	held, err := g.removeHeld(ctx, g.held)
+	if err != nil {
+		return false, err
+	}
+	tried := maps.Clone(held)
 	for {
 		var gone []pack.ID
 		for id, err := range g.idx.Segments() {
@@ -92,6 +97,7 @@ func (g *Prune) Unname(ctx context.Context) (bool, error) {
 			}
 		}
 		if len(gone) == 0 {
+			g.report.LockedSegments = len(held)
 			return true, nil
 		}
 		replaced, err := g.mover.ReplaceSegments(ctx, gone, archive.ReplaceOptions{
@@ -99,7 +105,8 @@ func (g *Prune) Unname(ctx context.Context) (bool, error) {
 			Vanished: func(pack.ID) error { return nil }, // another collector has published what it named
 		})
 		g.report.Segments += replaced.Removed
-		g.report.LockedSegments += len(replaced.Locked)
+		maps.Copy(held, replaced.Locked)
+		g.writeHeld(held)
 		if err != nil {
 			return false, err
 		}

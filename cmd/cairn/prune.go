@@ -294,6 +294,7 @@ func pruneJSON(r *prune.Report, o prune.Options, took time.Duration) map[string]
 		return m
 	}
 	m["deleted"], m["locked"], m["locked_segments"], m["records"] = packs(r.Deleted), packs(r.Locked), r.LockedSegments, r.Records
+	m["records_folded"] = r.Folded
 	m["segments_replaced"], m["snapshots_deleted"], m["bytes_written"], m["bytes_freed"] = r.Segments, r.Forgotten, r.WrittenBytes, r.Freed()
 	return m
 }
