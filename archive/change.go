@@ -109,7 +109,7 @@ func (a *Archive) plan() (*Change, error) {
 	}
 	c := &Change{a: a, card: *a.card}
 	c.card.Revision++
-	c.card.Features = []string{featureLayouts}
+	c.card.Features = c.card.features()
 	c.card.Layout.Members = slices.Clone(c.card.Layout.Members)
 	c.card.Former = slices.Clone(c.card.Former)
 	for i := range c.card.Former {
