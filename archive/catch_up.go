@@ -55,6 +55,7 @@ func (a *Archive) CatchUp(ctx context.Context, series []*snapshot.Snapshot) *Cat
 		lacking: map[string]bool{}, alive: map[string]bool{}, seen: map[pack.ID]bool{}}
 	c.mirror.answers = c.answers
 	c.copies(ctx, keyPrefix)
+	c.copies(ctx, recordPrefix)
 	c.copies(ctx, snapshotPrefix)
 	c.written(ctx)
 	c.index(ctx)

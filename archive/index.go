@@ -21,6 +21,20 @@ type Index interface {
 	// Lookup finds blobs; a location with a zero Pack means that the blob is not known.
 	Lookup(t chunk.Type, ids []chunk.ID, out []pack.Location) error
 	Has(t chunk.Type, ids []chunk.ID, out []bool) error
+
+	// Live finds, for each blob, a pack that is named and not condemned: what may be relied on. Zero: there is none.
+	Live(t chunk.Type, ids []chunk.ID, out []pack.ID) error
+	// Condemn notes a gc record and the packs that it condemns, for ever; the index need not know them. Twice is harmless.
+	Condemn(record chunk.ID, packs []pack.ID) error
+	Noted(record chunk.ID) (bool, error)
+	Condemned(pack.ID) (bool, error)
+	// Waits says whether a pack that is condemned is named by a segment: a collector is at work, or was stopped.
+	Waits() (bool, error)
+	// Retire takes a segment back that is gone from the archive. What no other segment names is not found any more.
+	Retire(segment pack.ID) error
+	// Wasteful says whether most of what the index holds is not found any more: it is worth making anew.
+	Wasteful() (bool, error)
+
 	Drop() error
 	Close() error
 }

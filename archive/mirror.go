@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/remote"
 	"cairn/remote/stripe"
@@ -35,7 +34,10 @@ func (r *MirrorReport) copied(member string) {
 // itself before it is written, and is read back.
 func (a *Archive) Mirror(ctx context.Context, to Placement) (*MirrorReport, error) {
 	r := &mirror{a: a, members: to.Set.Members(), failed: map[int]bool{}}
-	for _, prefix := range []string{keyPrefix, snapshotPrefix} {
+	if err := a.readRecords(ctx); err != nil && a.keys != nil { // forgotten snapshots are not copied
+		return &r.report, err
+	}
+	for _, prefix := range MirroredPrefixes() {
 		on, _, err := a.listCopies(ctx, prefix)
 		if err != nil {
 			return &r.report, fmt.Errorf("list %s: %w", prefix, err)
@@ -194,7 +196,8 @@ func (r *mirror) doubtful(name string, on memberMask) bool {
 	return true
 }
 
-// verifierOf returns how a mirrored object proves itself, or nil when the name is not one of the archive's.
+// verifierOf returns how a mirrored object proves itself, or nil when the name is not one of the archive's, or a snapshot that was
+// forgotten: it must not come back.
 func (a *Archive) verifierOf(name string) func([]byte) error {
 	if base, ok := strings.CutPrefix(name, keyPrefix); ok {
 		if _, err := seal.ParseSlotID(base); err != nil {
@@ -202,21 +205,15 @@ func (a *Archive) verifierOf(name string) func([]byte) error {
 		}
 		return func(data []byte) error { _, err := a.parseSlot(name, data); return err }
 	}
-	base, ok := strings.CutPrefix(name, snapshotPrefix)
-	base, mark := strings.CutSuffix(base, markSuffix)
-	id, err := chunk.ParseID(base)
-	if !ok || err != nil {
+	if id, ok := ParseRecordName(name); ok {
+		return func(data []byte) error { return verifyNamed(id, data) }
+	}
+	id, mark, ok := ParseSnapshotName(name)
+	if !ok || a.Forgotten(id) {
 		return nil
 	}
 	if mark {
 		return func(data []byte) error { return a.verifyMark(id, data) }
 	}
-	return func(data []byte) error { return verifySnapshot(id, data) }
-}
-
-func verifySnapshot(id chunk.ID, data []byte) error {
-	if chunk.Sum(data) != id {
-		return errors.New("content does not match its name")
-	}
-	return nil
+	return func(data []byte) error { return verifyNamed(id, data) }
 }

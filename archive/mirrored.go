@@ -14,14 +14,18 @@ import (
 	"cairn/snapshot"
 )
 
-// MirroredPrefixes are the folders of key slots and of snapshots with their marks.
-func MirroredPrefixes() []string { return []string{keyPrefix, snapshotPrefix} }
+// MirroredPrefixes are the folders of key slots, of gc records, and of snapshots with their marks. A record comes before the snapshots
+// that it forgets.
+func MirroredPrefixes() []string { return []string{keyPrefix, recordPrefix, snapshotPrefix} }
 
 // Mirrored says whether the format knows a name below one of MirroredPrefixes; others are left alone.
 func Mirrored(name string) bool {
 	if rest, ok := strings.CutPrefix(name, keyPrefix); ok {
 		_, err := seal.ParseSlotID(rest)
 		return err == nil
+	}
+	if _, ok := ParseRecordName(name); ok {
+		return true
 	}
 	_, _, ok := ParseSnapshotName(name)
 	return ok
@@ -43,6 +47,13 @@ func ParseSnapshotName(name string) (id chunk.ID, mark, ok bool) {
 func (a *Archive) VerifyCopy(name string, data []byte) error {
 	if strings.HasPrefix(name, keyPrefix) {
 		_, err := a.parseSlot(name, data)
+		return err
+	}
+	if id, ok := ParseRecordName(name); ok {
+		if err := verifyNamed(id, data); err != nil {
+			return err
+		}
+		_, err := a.openRecord(id, data)
 		return err
 	}
 	id, mark, ok := ParseSnapshotName(name)
@@ -150,7 +161,7 @@ func (a *Archive) ReadCopies(ctx context.Context, name string, skip func(member 
 func (a *Archive) MirroredNames(ctx context.Context, prefix string) (names map[string]struct{}, unlisted map[string]error, err error) {
 	names, unlisted = map[string]struct{}{}, map[string]error{}
 	errs, err := a.all.ListEach(ctx, prefix, func(_ int, info remote.Info) error {
-		if Mirrored(info.Name) {
+		if Mirrored(info.Name) && (a.keys == nil || a.verifierOf(info.Name) != nil) {
 			names[info.Name] = struct{}{}
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
@@ -39,6 +40,12 @@ func (a *Archive) NewMover(ctx context.Context) (*Mover, error) {
 	}
 	return &Mover{w: w, open: map[chunk.Type][]*pack.Writer{}}, nil
 }
+
+// endWithin bounds what is tidied up at the end of a session that may have been interrupted.
+const endWithin = 10 * time.Second
+
+// Show puts the session's object on the members, as a Writer does when its first pack is stored (see SessionsAtWork).
+func (m *Mover) Show(ctx context.Context) { m.w.show(ctx) }
 
 // Session names the session: it is in the headers of all packs that the Mover makes.
 func (m *Mover) Session() seal.SessionID { return m.w.session.ID() }
@@ -165,6 +172,9 @@ func (m *Mover) End() {
 	m.w.cancel()
 	_ = m.w.wait(context.Background()) // cannot fail: uploads end with the context that was cancelled
 	m.w.end()
+	late, stop := context.WithTimeout(context.Background(), endWithin)
+	defer stop()
+	m.w.finished(late, "", chunk.ID{})
 }
 
 // ReadPackAt is ReadPack for a pack whose layout is known.

@@ -71,6 +71,7 @@ type Archive struct {
 	epochs   epochCache
 	repairs  repairs
 	listings listings
+	gc       gcState
 	whole    sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
 }
 

@@ -61,6 +61,9 @@ func (r *renewable) renew(lost Index, cause error) error {
 
 // fill applies all segments that can be read to an empty index.
 func (a *Archive) fill(ctx context.Context, idx Index) error {
+	if _, err := a.condemnIn(idx); err != nil {
+		return err
+	}
 	listed, err := a.listSegments(ctx)
 	if err != nil {
 		return err
@@ -95,6 +98,38 @@ func (r *renewable) Lookup(t chunk.Type, ids []chunk.ID, out []pack.Location) er
 
 func (r *renewable) Has(t chunk.Type, ids []chunk.ID, out []bool) error {
 	return r.do(func(i Index) error { return i.Has(t, ids, out) })
+}
+
+func (r *renewable) Live(t chunk.Type, ids []chunk.ID, out []pack.ID) error {
+	return r.do(func(i Index) error { return i.Live(t, ids, out) })
+}
+
+func (r *renewable) Condemn(record chunk.ID, packs []pack.ID) error {
+	return r.do(func(i Index) error { return i.Condemn(record, packs) })
+}
+
+func (r *renewable) Noted(record chunk.ID) (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Noted(record); return err })
+	return ok, err
+}
+
+func (r *renewable) Condemned(id pack.ID) (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Condemned(id); return err })
+	return ok, err
+}
+
+func (r *renewable) Waits() (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Waits(); return err })
+	return ok, err
+}
+
+func (r *renewable) Wasteful() (ok bool, err error) {
+	err = r.do(func(i Index) (err error) { ok, err = i.Wasteful(); return err })
+	return ok, err
+}
+
+func (r *renewable) Retire(segment pack.ID) error {
+	return r.do(func(i Index) error { return i.Retire(segment) })
 }
 
 // Unwrap gives the index itself, for those that can do more with one of a kind that they know.

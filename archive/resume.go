@@ -43,7 +43,16 @@ func (w *Writer) resumeOne(ctx context.Context, name string) error {
 	}
 	var stored []pack.Column
 	packs := map[pack.ID]bool{}
+	idx, err := w.a.Index(ctx)
+	if err != nil {
+		return err
+	}
 	for _, c := range columns {
+		if condemned, err := idx.Condemned(c.Pack); err != nil {
+			return err
+		} else if condemned {
+			continue // the session was taken for dead
+		}
 		if known, err := w.knows(ctx, c); err != nil {
 			return err
 		} else if known {

@@ -8,7 +8,6 @@ import (
 
 	"cairn/chunk"
 	"cairn/pack"
-	"cairn/snapshot"
 )
 
 // salvagedSegment marks a local index that knows more than the archive's segments say, because fewer than k members were there
@@ -212,17 +211,4 @@ func (a *Archive) Locate(ctx context.Context, t chunk.Type, ids []chunk.ID, out 
 		out[i] = pack.Location{}
 	}
 	return idx.Lookup(t, ids, out)
-}
-
-// PublishSnapshot publishes and marks a snapshot that no writing session made: one that was found again. Everything that it names
-// is in the archive already, or is lost. It needs a key that can read.
-func (a *Archive) PublishSnapshot(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error) {
-	if err := a.needReadKey(); err != nil {
-		return chunk.ID{}, err
-	}
-	session, err := a.keys.NewSession()
-	if err != nil {
-		return chunk.ID{}, err
-	}
-	return a.publishSnapshot(ctx, session, s, true)
 }

@@ -24,7 +24,7 @@ func (a *Archive) cachedSnapshot(id chunk.ID) []byte {
 		return nil
 	}
 	data, err := os.ReadFile(filepath.Join(a.snapshotCache(), id.String()))
-	if err != nil || verifySnapshot(id, data) != nil {
+	if err != nil || verifyNamed(id, data) != nil {
 		return nil
 	}
 	return data

@@ -1,10 +1,9 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 	"sync"
 
@@ -36,11 +35,20 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // SnapshotIDs lists the snapshots by name: for each, whether it carries the mark that it was validated.
 func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
+	// The records come second: who forgets publishes his record first.
 	names, _, err := a.listCopies(ctx, snapshotPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
-	return snapshotIDs(names), nil
+	ids := snapshotIDs(names)
+	if a.keys == nil {
+		return ids, nil // nothing would prove that a record is the root's
+	}
+	if err := a.readRecordsLately(ctx); err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(ids, func(id chunk.ID, _ bool) bool { return a.Forgotten(id) })
+	return ids, nil
 }
 
 // snapshotIDs finds the snapshots among names, and which have their mark. Other names are not ours; docs/format.md §1.
@@ -117,7 +125,7 @@ func (a *Archive) Snapshot(ctx context.Context, id chunk.ID) (*snapshot.Snapshot
 	if err := a.needReadKey(); err != nil {
 		return nil, err
 	}
-	object, err := a.all.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error { return verifySnapshot(id, data) })
+	object, err := a.all.GetVerified(ctx, snapshotPrefix+id.String(), func(data []byte) error { return verifyNamed(id, data) })
 	if err != nil {
 		return nil, err
 	}
@@ -137,85 +145,6 @@ func (a *Archive) openSnapshot(id chunk.ID, object []byte) (*snapshot.Snapshot, 
 	s.ID, s.Signer = id, signer
 	a.sawSnapshot()
 	return s, nil
-}
-
-// Commit ends a session with a snapshot: everything that it names is stored and published first. Only when Commit
-// returns without an error may success be reported. It fills in s.ID and s.Degraded, the packs of this session that
-// have fewer than n shards.
-func (w *Writer) Commit(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error) {
-	if err := w.Flush(ctx); err != nil {
-		return chunk.ID{}, err
-	}
-	w.mu.Lock()
-	s.Degraded = nil
-	for id := range w.short {
-		s.Degraded = append(s.Degraded, id)
-	}
-	w.mu.Unlock()
-	slices.SortFunc(s.Degraded, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
-	id, err := w.a.publishSnapshot(ctx, w.session, s, true)
-	if err != nil {
-		return id, err
-	}
-	w.end()
-	if err := w.journal.close(true); err != nil { // it is empty: the next session removes it
-		w.a.opts.Notice(fmt.Sprintf("journal of this session: %v", err))
-	}
-	return id, nil
-}
-
-// publishSnapshot puts the snapshot on every reachable member and then its mark.
-func (a *Archive) publishSnapshot(ctx context.Context, session *seal.Session, s *snapshot.Snapshot, mark bool) (chunk.ID, error) {
-	plain, err := s.Encode()
-	if err != nil {
-		return chunk.ID{}, err
-	}
-	object, err := a.keys.EncodeSnapshot(session, plain)
-	if err != nil {
-		return chunk.ID{}, err
-	}
-	id := chunk.Sum(object)
-	name := snapshotPrefix + id.String()
-	stored, err := a.set.PutAll(ctx, name, object)
-	if err != nil {
-		return id, fmt.Errorf("publish snapshot: %w", err)
-	}
-	s.ID, s.Signer, s.Incomplete = id, a.keys.Signer(), !mark
-	a.listings.missed(name, stored)
-	if !mark {
-		return id, nil
-	}
-	marked, err := a.set.PutAll(ctx, name+markSuffix, a.keys.EncodeMark(id))
-	if err != nil {
-		return id, fmt.Errorf("mark snapshot %s: %w", id.Short(), err)
-	}
-	a.listings.missed(name+markSuffix, marked)
-	if n := min(stored.Count(), marked.Count()); n < a.geom.N() {
-		a.opts.Notice(fmt.Sprintf("snapshot %s is on %d of %d members", id.Short(), n, a.geom.N()))
-	}
-	return id, nil
-}
-
-// Replace publishes a changed copy of a snapshot (other tags, say) and then removes the old one. It needs a key that can
-// read. The copy remembers which snapshot it replaces, and stays incomplete if that was. When the old one cannot be
-// removed everywhere, the copy's id comes with the error.
-func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) (chunk.ID, error) {
-	if err := a.needReadKey(); err != nil {
-		return chunk.ID{}, err
-	}
-	session, err := a.keys.NewSession()
-	if err != nil {
-		return chunk.ID{}, err
-	}
-	changed.Original = old.ID
-	if !old.Original.IsZero() {
-		changed.Original = old.Original
-	}
-	id, err := a.publishSnapshot(ctx, session, changed, !old.Incomplete)
-	if err != nil {
-		return id, err
-	}
-	return id, a.RemoveSnapshot(ctx, old.ID)
 }
 
 // RemoveSnapshot removes a snapshot and its mark from every member. Its blobs stay until they are pruned.

@@ -19,9 +19,10 @@ const staleAfter = 2 * time.Second
 
 // syncState is what is known of the archive's segments beside the index; indexMu guards it.
 type syncState struct {
-	at    time.Time
-	stale bool              // a snapshot was read since: its segments may be newer
-	bad   map[pack.ID]error // why segments could not be read, of which was told
+	at         time.Time
+	stale      bool              // a snapshot was read since: its segments may be newer
+	bad        map[pack.ID]error // why segments could not be read, of which was told
+	generation int               // of the gc records that the index knows
 }
 
 // Index opens the local index on first use and brings it up to date with the archive.
@@ -93,6 +94,15 @@ func (a *Archive) Has(ctx context.Context, t chunk.Type, ids []chunk.ID, out []b
 	return idx.Has(t, ids, out)
 }
 
+// live finds packs that may be relied on.
+func (a *Archive) live(ctx context.Context, t chunk.Type, ids []chunk.ID, out []pack.ID) error {
+	idx, err := a.Index(ctx)
+	if err != nil {
+		return err
+	}
+	return idx.Live(t, ids, out)
+}
+
 func (a *Archive) lookup(ctx context.Context, t chunk.Type, ids []chunk.ID) ([]pack.Location, error) {
 	idx, err := a.Index(ctx)
 	if err != nil {
@@ -109,10 +119,17 @@ func (a *Archive) sawSnapshot() {
 	a.synced.stale = true
 }
 
-// sync applies the segments that the index does not know. When one that it knows is gone from the archive, its
-// entries may be gone too, and the index is dropped and built again: it must never know more than the archive.
+// sync reads the gc records, and then the segments that the index does not know. In this order: a record that is not there yet condemns
+// only what its collector will not remove from the index before it has listed the snapshots once more. What only segments named
+// that are gone from the archive is taken back at the end: the index must never know more than the archive.
 func (a *Archive) sync(ctx context.Context, idx Index) error {
 	a.synced.stale = false
+	if err := a.readRecords(ctx); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
+		return err
+	}
 	listed, err := a.listSegments(ctx)
 	if err != nil {
 		return err
@@ -121,18 +138,44 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 		a.synced.at = time.Now()
 		return a.syncSalvaged(ctx, idx, listed)
 	}
-	for id, err := range idx.Segments() {
-		if err != nil {
+	gone, err := a.goneSegments(idx, listed)
+	if err != nil {
+		return err
+	}
+	if err := a.applyListed(ctx, idx, listed); err != nil {
+		return err
+	}
+	for _, id := range gone { // what they named is named by others now, or was collected
+		if err := idx.Retire(id); err != nil {
 			return err
 		}
-		if _, ok := listed[id]; !ok {
-			a.opts.Notice("index segments are gone from the archive: the local index is made anew")
-			if err := idx.Drop(); err != nil {
-				return err
-			}
-			break
+	}
+	if len(gone) > 0 {
+		if err := a.shrink(ctx, idx, listed); err != nil {
+			return err
 		}
 	}
+	a.synced.at = time.Now()
+	return nil
+}
+
+// shrink makes an index anew of which most was collected.
+func (a *Archive) shrink(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
+	if wasteful, err := idx.Wasteful(); err != nil || !wasteful {
+		return err
+	}
+	a.opts.Notice("most of the local index was pruned from the archive: it is made anew")
+	if err := idx.Drop(); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
+		return err
+	}
+	return a.applyListed(ctx, idx, listed)
+}
+
+// applyListed applies the segments that the index does not know.
+func (a *Archive) applyListed(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
 	for id := range listed {
 		done, err := idx.Applied(id)
 		if err != nil {
@@ -145,8 +188,28 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 			return err
 		}
 	}
-	a.synced.at = time.Now()
 	return nil
+}
+
+// goneSegments returns the applied segments that are not listed any more. An index that was filled from directories is emptied.
+func (a *Archive) goneSegments(idx Index, listed map[pack.ID]struct{}) (gone []pack.ID, err error) {
+	for id, err := range idx.Segments() {
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := listed[id]; ok {
+			continue
+		}
+		if id != salvagedSegment {
+			gone = append(gone, id)
+			continue
+		}
+		if err := idx.Drop(); err != nil {
+			return nil, err
+		}
+		return nil, a.condemn(idx)
+	}
+	return gone, nil
 }
 
 // listSegments lists the index packs, and remembers which seem to lack shards.

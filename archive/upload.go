@@ -77,12 +77,16 @@ func (w *Writer) put(ctx context.Context, p *pack.Writer, announce func([]pack.C
 	if announce != nil {
 		announce(sealed.Columns)
 	}
+	w.show(ctx)
 	length := int64(len(sealed.Shards[0])) // all shards are equally long
 	result, err := w.a.set.PutShards(ctx, object(sealed.ID, sealed.Kind, w.a.geom, sealed.Columns[0].L), sealed.Shards)
 	if err != nil {
 		return nil, fmt.Errorf("store pack %s: %w", sealed.ID.Short(), err)
 	}
 	w.mu.Lock()
+	if sealed.Kind != chunk.Index {
+		w.relies[sealed.ID] = sealed.Kind
+	}
 	w.stats.Packs++
 	w.stats.BytesStored += length * int64(result.Count())
 	w.mu.Unlock()
@@ -169,6 +173,7 @@ func (w *Writer) Suspend(ctx context.Context) error {
 		err = errors.Join(err, flushErr, w.wait(late), w.publish(ctx))
 	}
 	w.end()
+	w.closeNote(false)
 	return errors.Join(err, w.journal.close(err == nil))
 }
 

@@ -58,15 +58,18 @@ type Writer struct {
 	life   context.Context // of the uploads: it outlives the context of the Save that began one
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	open    map[chunk.Type][]*pack.Writer
-	pending map[blobKey]struct{} // blobs of this session that no published segment names yet
-	ready   []pack.Column        // of packs that are stored but in no segment yet
-	blobs   int                  // in ready
-	failed  error                // the first failure; errEnded at the end
-	short   map[pack.ID]struct{} // packs stored with fewer than n shards
-	lastPub time.Time
-	stats   WriterStats
+	mu         sync.Mutex
+	open       map[chunk.Type][]*pack.Writer
+	pending    map[blobKey]struct{}   // blobs of this session that no published segment names yet
+	ready      []pack.Column          // of packs that are stored but in no segment yet
+	blobs      int                    // in ready
+	failed     error                  // the first failure; errEnded at the end
+	short      map[pack.ID]struct{}   // packs stored with fewer than n shards
+	relies     map[pack.ID]chunk.Type // packs that this session made, or that hold what it did not store because it was there
+	lastPub    time.Time
+	shown      presence
+	generation int // of the gc records, when the index was read
+	stats      WriterStats
 
 	publishing sync.Mutex
 	uploads    chan struct{} // holds a token for each upload under way
@@ -101,6 +104,7 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.generation = a.syncedGeneration()
 	if w.journal, err = newJournal(a.dir, w.session.ID()); err != nil {
 		a.opts.Notice(fmt.Sprintf("no journal (%v): if this run is interrupted, up to %s of uploads are repeated", err, publishEvery))
 	}
@@ -120,7 +124,7 @@ func (a *Archive) newWriter(ctx context.Context) (*Writer, error) {
 	w := &Writer{
 		a: a, session: session, lastPub: time.Now(),
 		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
-		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{},
+		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{}, relies: map[pack.ID]chunk.Type{},
 		uploads: make(chan struct{}, uploadsAt(a.geom)),
 	}
 	w.life, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -171,20 +175,22 @@ func (w *Writer) claim(ctx context.Context, key blobKey) (known bool, err error)
 	}
 	w.pending[key] = struct{}{}
 	w.mu.Unlock()
-	var has [1]bool
-	if err := w.a.Has(ctx, key.t, []chunk.ID{key.id}, has[:]); err != nil || !has[0] {
+	var live [1]pack.ID
+	if err := w.a.live(ctx, key.t, []chunk.ID{key.id}, live[:]); err != nil || live[0] == (pack.ID{}) {
 		return false, err
 	}
 	w.mu.Lock()
 	delete(w.pending, key)
+	w.relies[live[0]] = key.t
 	w.mu.Unlock()
 	return true, nil
 }
 
-// Known says whether all these blobs are stored, or on their way in this session.
+// Known says whether all these blobs are stored, or on their way in this session. What it says of is relied on: who takes blobs
+// over without saving them must ask, because Commit sees to it that they stay.
 func (w *Writer) Known(t chunk.Type, ids []chunk.ID) (bool, error) {
-	has := make([]bool, len(ids))
-	if err := w.a.Has(w.life, t, ids, has); err != nil {
+	live := make([]pack.ID, len(ids))
+	if err := w.a.live(w.life, t, ids, live); err != nil {
 		return false, err
 	}
 	w.mu.Lock()
@@ -192,8 +198,10 @@ func (w *Writer) Known(t chunk.Type, ids []chunk.ID) (bool, error) {
 	if w.failed != nil {
 		return false, w.failed
 	}
-	for i, ok := range has {
-		if _, on := w.pending[blobKey{t, ids[i]}]; !ok && !on {
+	for i, id := range live {
+		if id != (pack.ID{}) {
+			w.relies[id] = t
+		} else if _, on := w.pending[blobKey{t, ids[i]}]; !on {
 			return false, nil
 		}
 	}

@@ -2,22 +2,19 @@ package index
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
-	"cairn/chunk"
 	"cairn/pack"
 )
 
-// groupSize is how many entries are sorted and written at a time: 16384 × (40 B + 53 B key and value) = 1.5 MB.
-const groupSize = 1 << 14
-
-// Apply adds the columns of a segment to the index, and then notes that the segment is applied. With the zero segment it
-// adds columns that no published segment names yet. Columns that were applied before are skipped, so a repeated call costs
-// one read for each pack. Where several columns hold a blob, the last one applied is remembered.
+// Apply adds the columns of a segment to the index, and then notes that the segment names them and is applied. With the
+// zero segment it adds columns that no published segment names yet; they count as named until Drop. The blobs of columns
+// that were applied before are skipped, so a repeated call costs one read for each pack. All copies of a blob are kept,
+// the last one applied before the others; a blob that was never seen gets the next number.
 //
-// A call that is cut short leaves columns that count as not applied. After ErrNoSpace and ConflictError the index is usable.
+// A call that is cut short leaves blobs in columns that nobody names, which are not found, and a segment that Segments yields
+// and that is not Applied. After ErrNoSpace and ConflictError the index is usable.
 func (x *Index) Apply(segment pack.ID, cols []pack.Column) error {
 	for i := range cols {
 		if err := checkColumn(&cols[i]); err != nil {
@@ -27,16 +24,18 @@ func (x *Index) Apply(segment pack.ID, cols []pack.Column) error {
 	x.d.write.Lock()
 	defer x.d.write.Unlock()
 	a := apply{x: x, w: batch{d: x.d}, packs: make(map[pack.ID]uint32), records: make(map[uint32]*packRecord),
-		fresh: make(map[fingerprint]uint32)}
+		named: make(map[uint32]bool), fresh: make(map[fingerprint]uint32)}
 	defer a.w.discard()
-	if err := a.plan(cols); err != nil {
+	if err := a.plan(segment, cols); err != nil {
 		return err
 	}
-	for _, step := range []func() error{a.writeRecords, a.writeEntries, func() error { return a.writeDone(segment) }} {
-		if err := step(); err != nil {
-			return err
+	for _, step := range []func() error{a.writeRecords, a.writeEntries, a.writeNames} {
+		err := step()
+		if err == nil {
+			err = a.w.flush()
 		}
-		if err := a.w.flush(); err != nil {
+		if err != nil {
+			x.states.clear() // some of it may be written
 			return err
 		}
 	}
@@ -49,9 +48,14 @@ type apply struct {
 	x *Index
 	w batch
 
+	id      pack.ID // of the segment, or zero
+	segment segmentRecord
+	names   []uint32 // packs that it is known to name
+
 	columns []plannedColumn
 	packs   map[pack.ID]uint32
 	records map[uint32]*packRecord // as they will be at the end
+	named   map[uint32]bool        // which of them change
 	news    []pair                 // records of packs and sessions that were not known, written first
 	fresh   map[fingerprint]uint32 // numbers of sessions that were not known
 	clash   error
@@ -70,8 +74,11 @@ type plannedColumn struct {
 }
 
 // plan gives numbers to packs and sessions and leaves out the columns that are in the index.
-func (a *apply) plan(cols []pack.Column) error {
+func (a *apply) plan(segment pack.ID, cols []pack.Column) error {
 	err := a.x.d.view("apply", func(txn *badger.Txn) error {
+		if err := a.planSegment(txn, segment); err != nil {
+			return err
+		}
 		for i := range cols {
 			if err := a.planColumn(txn, &cols[i]); err != nil {
 				return err
@@ -104,10 +111,15 @@ func (a *apply) planColumn(txn *badger.Txn, c *pack.Column) error {
 		return nil
 	}
 	bit := uint32(1) << c.Number
+	if known.name(a.segment.number, bit) {
+		a.named[n] = true
+	}
 	if known.columns&bit != 0 {
 		return nil
 	}
 	known.columns |= bit
+	known.blobs += uint32(len(c.Entries))
+	a.named[n] = true
 	planned := plannedColumn{c: c, pack: n}
 	for _, s := range c.Sessions {
 		f, err := a.session(txn, s)
@@ -141,6 +153,11 @@ func (a *apply) pack(txn *badger.Txn, p *packRecord) (uint32, error) {
 		a.packs[p.id], a.records[n] = n, known
 		return n, nil
 	}
+	condemned, err := get(txn, condemnedKey(p.id), func([]byte) error { return nil })
+	if err != nil {
+		return 0, err
+	}
+	p.condemned = condemned
 	n = a.x.nextPack
 	a.x.nextPack++
 	a.news = append(a.news, pair{numberKey(prefixPack, n), p.encode()}, pair{key, numberValue(n)})
@@ -196,93 +213,13 @@ func (a *apply) writeRecords() error {
 	return nil
 }
 
-// writeEntries writes the blobs in groups, each in key order, which Badger takes in fastest.
-func (a *apply) writeEntries() error {
-	total := 0
-	for _, p := range a.columns {
-		total += len(p.c.Entries)
-	}
-	group := make([]blob, 0, min(total, groupSize))
-	for _, p := range a.columns {
-		for i := range p.c.Entries {
-			group = append(group, p.blob(i))
-			if len(group) == groupSize {
-				if err := a.writeGroup(group); err != nil {
-					return err
-				}
-				group = group[:0]
-			}
-		}
-	}
-	return a.writeGroup(group)
-}
-
-// blob is an entry with its key.
-type blob struct {
-	kind chunk.Type
-	id   *chunk.ID
-	entry
-}
-
-func (p *plannedColumn) blob(i int) blob {
-	e := &p.c.Entries[i]
-	b := blob{p.c.Kind, &e.ID, newEntry(p.pack, p.c.Number, e)}
-	if e.Session > 0 {
-		b.foreign = p.foreign[e.Session-1]
-	}
-	return b
-}
-
-// newEntry returns the record of e, but for its session.
-func newEntry(number uint32, column int, e *pack.Entry) entry {
-	return entry{pack: number, column: uint8(column), compression: e.Compression, offset: e.Offset, stored: e.Stored, plain: e.Plain}
-}
-
-func (a *apply) writeGroup(group []blob) error {
-	// Stable, so that the last of several entries of one blob stays the last.
-	slices.SortStableFunc(group, func(a, b blob) int {
-		if a.kind != b.kind {
-			return int(a.kind) - int(b.kind)
-		}
-		return bytes.Compare(a.id[:], b.id[:])
-	})
-	buf := make([]byte, 0, len(group)*(33+entrySize+2))
-	for i := range group {
-		start := len(buf)
-		buf = append(append(buf, byte(group[i].kind)), group[i].id[:]...)
-		key := len(buf)
-		buf = group[i].append(buf)
-		if err := a.w.set(buf[start:key:key], buf[key:len(buf):len(buf)]); err != nil {
-			return err
-		}
-	}
-	return a.w.flush()
-}
-
-// writeDone notes which columns and which segment are in the index, after all of their entries.
-func (a *apply) writeDone(segment pack.ID) error {
-	done := make(map[uint32]bool)
-	for _, p := range a.columns {
-		if done[p.pack] {
-			continue
-		}
-		done[p.pack] = true
-		if err := a.w.set(numberKey(prefixPack, p.pack), a.records[p.pack].encode()); err != nil {
-			return err
-		}
-	}
-	if segment == (pack.ID{}) {
-		return nil
-	}
-	return a.w.set(append([]byte{prefixSegment}, segment[:]...), nil)
-}
-
 // remember fills the caches with what is in the database now.
 func (a *apply) remember() {
 	for id, n := range a.packs {
 		a.x.packNumbers.set(id, n)
 		a.x.packs.set(n, a.records[n])
 	}
+	a.x.states.set(a.records)
 	for f, n := range a.fresh {
 		a.x.sessionNumbers.set(f, n)
 	}

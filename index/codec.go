@@ -14,43 +14,66 @@ import (
 // Keys of the database. Blobs come first so that the rest does not lie between them. Cache format: raise `format` when
 // anything here changes.
 //
-//	type(1) id(32)        → entry             one blob; type is chunk.Data or chunk.Tree
-//	'p' pack number(4)    → pack record       numbers are big-endian in keys
-//	'P' pack id(32)       → pack number(4)
-//	's' session number(4) → session record
-//	'S' fingerprint(16)   → session number(4)
-//	'g' segment id(32)    → nothing           the segment is applied
+//	type(1) id(32)                          → entry             one blob; type is chunk.Data or chunk.Tree
+//	'C' pack id(32)                         → nothing           a gc record condemns the pack, known or not
+//	'G' segment number(4) part(2)           → numbers of the packs that the segment names
+//	'N'                                     → number(4)         the largest number that a blob may have
+//	'P' pack id(32)                         → pack number(4)
+//	'R' record id(32)                       → nothing           the gc record is noted
+//	'S' fingerprint(16)                     → session number(4)
+//	'g' segment id(32)                      → segment record    the segment is applied, or begun
+//	'p' pack number(4)                      → pack record       numbers are big-endian in keys
+//	's' session number(4)                   → session record
+//	't' blob number(4) role(1) part(2)      → what a tree refers to
+//	'x' type(1) id(32)                      → further copies of a blob
 const (
-	prefixPack        = 'p'
-	prefixPackID      = 'P'
-	prefixSession     = 's'
-	prefixFingerprint = 'S'
-	prefixSegment     = 'g'
+	prefixCondemned    = 'C'
+	prefixSegmentPacks = 'G'
+	prefixNumbers      = 'N'
+	prefixPackID       = 'P'
+	prefixRecord       = 'R'
+	prefixFingerprint  = 'S'
+	prefixSegment      = 'g'
+	prefixPack         = 'p'
+	prefixSession      = 's'
+	prefixRefs         = 't'
+	prefixCopies       = 'x'
 )
 
 var errRecord = errors.New("a record of it is damaged")
 
-// entry is the value of a blob: where it is, with numbers for pack and session.
+// entry is one copy of a blob: where it is, with numbers for pack and session.
 //
-//	pack u32 | column u8 | compression u8 | offset u32 | stored u32 | plain u32 | session uvarint, where foreign
+//	pack u32 | column u8, + 128 where there are further copies | compression u8 | offset u32 | stored u32 | plain u32 |
+//	number u32 | session uvarint, where foreign
 //
-// 18 bytes, or at most 5 more for a blob that was copied into its pack from another session.
+// 22 bytes, or at most 5 more for a blob that was copied into its pack from another session.
 type entry struct {
 	pack                  uint32
 	offset, stored, plain uint32
+	number                uint32 // of the blob, from 1
 	foreign               uint32 // session number + 1, or 0: the session of the pack
 	column                uint8
 	compression           seal.Compression
+	more                  bool // there are further copies
 }
 
-const entrySize = 18
+const (
+	entrySize = 22
+	moreBit   = 0x80 // columns are below pack.MaxShards = 32
+)
 
 func (e *entry) append(b []byte) []byte {
+	column := e.column
+	if e.more {
+		column |= moreBit
+	}
 	b = binary.LittleEndian.AppendUint32(b, e.pack)
-	b = append(b, e.column, byte(e.compression))
+	b = append(b, column, byte(e.compression))
 	b = binary.LittleEndian.AppendUint32(b, e.offset)
 	b = binary.LittleEndian.AppendUint32(b, e.stored)
 	b = binary.LittleEndian.AppendUint32(b, e.plain)
+	b = binary.LittleEndian.AppendUint32(b, e.number)
 	if e.foreign > 0 {
 		b = binary.AppendUvarint(b, uint64(e.foreign))
 	}
@@ -62,10 +85,11 @@ func parseEntry(b []byte) (e entry, err error) {
 		return e, errRecord
 	}
 	e.pack = binary.LittleEndian.Uint32(b)
-	e.column, e.compression = b[4], seal.Compression(b[5])
+	e.column, e.more, e.compression = b[4]&^moreBit, b[4]&moreBit != 0, seal.Compression(b[5])
 	e.offset = binary.LittleEndian.Uint32(b[6:])
 	e.stored = binary.LittleEndian.Uint32(b[10:])
 	e.plain = binary.LittleEndian.Uint32(b[14:])
+	e.number = binary.LittleEndian.Uint32(b[18:])
 	if b = b[entrySize:]; len(b) > 0 {
 		v, n := binary.Uvarint(b)
 		if n != len(b) || v == 0 || v > 1<<32-1 {
@@ -76,54 +100,31 @@ func parseEntry(b []byte) (e entry, err error) {
 	return e, nil
 }
 
-// packRecord is what is known of a pack. It is not changed once it is in a cache, only replaced.
-type packRecord struct {
-	id       pack.ID
-	kind     chunk.Type
-	geometry pack.Geometry
-	length   int64
-	session  uint32 // number of the header's session
-	columns  uint32 // bit i: all blobs of column i are in the index
-}
-
-const packSize = 32 + 1 + 1 + 1 + 2 + 8 + 4 + 4
-
-func (p *packRecord) encode() []byte {
-	b := make([]byte, 0, packSize)
-	b = append(b, p.id[:]...)
-	b = append(b, byte(p.kind), byte(p.geometry.K), byte(p.geometry.M))
-	b = binary.LittleEndian.AppendUint16(b, p.geometry.Epoch)
-	b = binary.LittleEndian.AppendUint64(b, uint64(p.length))
-	b = binary.LittleEndian.AppendUint32(b, p.session)
-	return binary.LittleEndian.AppendUint32(b, p.columns)
-}
-
-func parsePack(b []byte) (p packRecord, err error) {
-	if len(b) != packSize {
-		return p, errRecord
+// Further copies are entries one after the other, each behind its length (1).
+func encodeCopies(list []entry) []byte {
+	b := make([]byte, 0, len(list)*(1+entrySize+2))
+	for i := range list {
+		at := len(b)
+		b = list[i].append(append(b, 0))
+		b[at] = byte(len(b) - at - 1)
 	}
-	copy(p.id[:], b)
-	p.kind = chunk.Type(b[32])
-	p.geometry = pack.Geometry{K: int(b[33]), M: int(b[34]), Epoch: binary.LittleEndian.Uint16(b[35:])}
-	p.length = int64(binary.LittleEndian.Uint64(b[37:]))
-	p.session = binary.LittleEndian.Uint32(b[45:])
-	p.columns = binary.LittleEndian.Uint32(b[49:])
-	return p, nil
+	return b
 }
 
-// conflict says what two columns of one pack disagree about, or nothing.
-func (p *packRecord) conflict(q *packRecord) string {
-	switch {
-	case p.kind != q.kind:
-		return "kind"
-	case p.geometry != q.geometry:
-		return "geometry"
-	case p.length != q.length:
-		return "column length"
-	case p.session != q.session:
-		return "session"
+// parseCopies also bounds what is allocated: the value is at most valueThreshold long.
+func parseCopies(b []byte) (list []entry, err error) {
+	for len(b) > 0 {
+		n := int(b[0])
+		if len(b) < 1+n {
+			return nil, errRecord
+		}
+		e, err := parseEntry(b[1 : 1+n])
+		if err != nil {
+			return nil, err
+		}
+		list, b = append(list, e), b[1+n:]
 	}
-	return ""
+	return list, nil
 }
 
 // maxWrap is longer than any wrap of the format (1404 and 160 bytes).

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -32,8 +33,12 @@ type Index struct {
 	sessions       *cache[uint32, pack.SessionWrap]
 	sessionNumbers *cache[fingerprint, uint32]
 
+	states *states
+	refs   refs
+
 	// The next numbers to give away; guarded by d.write. Numbers may be skipped.
-	nextPack, nextSession uint32
+	nextPack, nextSession, nextSegment uint32
+	blobs                              atomic.Uint32 // the last number of a blob that was given away; changed under d.write
 }
 
 // Open opens the index below dir, or makes an empty one: the first of dir-0, dir-1, … dir-15 that no other process holds.
@@ -53,6 +58,7 @@ func Open(dir string, o Options) (*Index, error) {
 		packNumbers:    newCache[pack.ID, uint32](packCache),
 		sessions:       newCache[uint32, pack.SessionWrap](sessionCache),
 		sessionNumbers: newCache[fingerprint, uint32](sessionCache),
+		states:         &states{d: d},
 	}
 	if err := x.number(); err != nil {
 		// It opened and cannot be read: the last chance to make it anew without bothering the caller.
@@ -81,7 +87,10 @@ func (x *Index) number() error {
 	return x.d.view("read its end", func(txn *badger.Txn) error {
 		x.nextPack = nextNumber(txn, prefixPack)
 		x.nextSession = nextNumber(txn, prefixSession)
-		return nil
+		x.nextSegment = max(1, nextNumber(txn, prefixSegmentPacks))
+		n, _, err := getNumber(txn, []byte{prefixNumbers})
+		x.blobs.Store(n)
+		return err
 	})
 }
 
@@ -91,11 +100,23 @@ func nextNumber(txn *badger.Txn, prefix byte) uint32 {
 	o.PrefetchValues, o.Reverse = false, true
 	it := txn.NewIterator(o)
 	defer it.Close()
-	it.Seek(append(numberKey(prefix, 1<<32-1), 0))
+	it.Seek(append(numberKey(prefix, 1<<32-1), 0xff, 0xff, 0xff))
 	if !it.ValidForPrefix([]byte{prefix}) {
 		return 0
 	}
-	return binary.BigEndian.Uint32(it.Item().Key()[1:]) + 1
+	n, err := keyNumber(it.Item().Key())
+	if err != nil {
+		return 0
+	}
+	return n + 1
+}
+
+// keyNumber reads the number of a key of numberKey, whatever follows.
+func keyNumber(key []byte) (uint32, error) {
+	if len(key) < 5 {
+		return 0, errRecord
+	}
+	return binary.BigEndian.Uint32(key[1:]), nil
 }
 
 // Slot says which slot the index got; 0 for the only process of a machine.
@@ -108,14 +129,17 @@ func (x *Index) Slot() int {
 // Close writes out what is buffered and gives up the slot. A second call does nothing.
 func (x *Index) Close() error { return x.d.close() }
 
-// Drop empties the index: it then knows no segment. It also mends an index that returned a BrokenError.
+// Drop empties the index: it then knows no segment and no gc record, and numbers begin anew. It also mends an index that returned a BrokenError.
 func (x *Index) Drop() error {
 	return x.d.drop(func() error {
 		x.packs.clear()
 		x.packNumbers.clear()
 		x.sessions.clear()
 		x.sessionNumbers.clear()
-		x.nextPack, x.nextSession = 0, 0
+		x.states.clear()
+		x.refs.take()
+		x.nextPack, x.nextSession, x.nextSegment = 0, 0, 1
+		x.blobs.Store(0)
 		return nil
 	})
 }
@@ -127,7 +151,7 @@ func (x *Index) Verify() error {
 }
 
 // blobKey is the key of a blob.
-func blobKey(t chunk.Type, id chunk.ID) [33]byte {
+func blobKey(t chunk.Type, id *chunk.ID) [33]byte {
 	var k [33]byte
 	k[0] = byte(t)
 	copy(k[1:], id[:])

@@ -194,7 +194,7 @@ func TestReadingLeavesClean(t *testing.T) {
 	mustClose(t, x)
 	x = open(t, dir, Options{})
 	expect(t, x, some()...)
-	apply1(t, x, pack.ID{}, some()...) // nothing new
+	apply1(t, x, packID(1000), some()...) // nothing new
 	if x.d.slot.st.Dirty {
 		t.Error("dirty without a write")
 	}

@@ -16,37 +16,61 @@ import (
 // in memory is read in one direction.
 const sortFrom = 32
 
-// Lookup sets out[i] to the place of blob ids[i], or to the zero Location where the index does not know it. out must be as
-// long as ids. All answers are of one moment. A blob applied before the call is found.
+// Lookup sets out[i] to the place of the best copy of blob ids[i], or to the zero Location where the index knows none: the
+// last applied one that is live, or else the last one that is condemned. out must be as long as ids. A blob applied before
+// the call is found.
 func (x *Index) Lookup(t chunk.Type, ids []chunk.ID, out []pack.Location) error {
-	if err := checkBatch(t, len(ids), len(out)); err != nil {
-		return err
-	}
-	return x.d.view("look up", func(txn *badger.Txn) error {
-		return inOrder(ids, func(i int) error {
-			out[i] = pack.Location{}
-			e, ok, err := findEntry(txn, t, ids[i])
-			if err != nil || !ok {
-				return err
-			}
-			out[i], err = x.locate(txn, &e)
+	return x.each(t, ids, len(out), func(txn *badger.Txn, i int) error {
+		out[i] = pack.Location{}
+		e, _, s, err := x.find(txn, t, &ids[i])
+		if err != nil || s == Gone {
 			return err
-		})
+		}
+		out[i], err = x.locate(txn, &e)
+		return err
 	})
 }
 
-// Has sets out[i] to whether the index knows blob ids[i]. It saves Lookup's look at packs and sessions.
+// Has sets out[i] to whether Lookup finds blob ids[i]. It saves Lookup's look at packs and sessions.
 func (x *Index) Has(t chunk.Type, ids []chunk.ID, out []bool) error {
-	if err := checkBatch(t, len(ids), len(out)); err != nil {
+	return x.each(t, ids, len(out), func(txn *badger.Txn, i int) error {
+		_, _, s, err := x.find(txn, t, &ids[i])
+		out[i] = s != Gone
+		return err
+	})
+}
+
+// Live sets out[i] to a pack that holds blob ids[i], is named and not condemned, or to zero where there is none.
+func (x *Index) Live(t chunk.Type, ids []chunk.ID, out []pack.ID) error {
+	return x.each(t, ids, len(out), func(txn *badger.Txn, i int) error {
+		out[i] = pack.ID{}
+		_, p, s, err := x.find(txn, t, &ids[i])
+		if s == Live {
+			out[i] = p.id
+		}
+		return err
+	})
+}
+
+// Number sets out[i] to the number of blob ids[i], also when all its copies are gone, or to 0 where it was never applied.
+func (x *Index) Number(t chunk.Type, ids []chunk.ID, out []uint32) error {
+	return x.each(t, ids, len(out), func(txn *badger.Txn, i int) error {
+		e, _, err := findEntry(txn, t, &ids[i])
+		out[i] = e.number
+		return err
+	})
+}
+
+// Numbers returns the largest number that a blob may have. Nearly all up to it are in use.
+func (x *Index) Numbers() uint32 { return x.blobs.Load() }
+
+// each calls fn for the place of each id, in an order that suits the database.
+func (x *Index) each(t chunk.Type, ids []chunk.ID, out int, fn func(txn *badger.Txn, i int) error) error {
+	if err := checkBatch(t, len(ids), out); err != nil {
 		return err
 	}
 	return x.d.view("look up", func(txn *badger.Txn) error {
-		return inOrder(ids, func(i int) error {
-			key := blobKey(t, ids[i])
-			ok, err := get(txn, key[:], func([]byte) error { return nil })
-			out[i] = ok
-			return err
-		})
+		return inOrder(ids, func(i int) error { return fn(txn, i) })
 	})
 }
 
@@ -87,7 +111,7 @@ func inOrder(ids []chunk.ID, fn func(i int) error) error {
 	return nil
 }
 
-func findEntry(txn *badger.Txn, t chunk.Type, id chunk.ID) (e entry, ok bool, err error) {
+func findEntry(txn *badger.Txn, t chunk.Type, id *chunk.ID) (e entry, ok bool, err error) {
 	key := blobKey(t, id)
 	ok, err = get(txn, key[:], func(v []byte) (err error) { e, err = parseEntry(v); return err })
 	return e, ok, err

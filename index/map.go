@@ -2,9 +2,6 @@ package index
 
 import (
 	"bytes"
-	"iter"
-	"maps"
-	"slices"
 	"sync"
 
 	"cairn/chunk"
@@ -14,14 +11,26 @@ import (
 // Map is an index in memory, for machines without a writable cache and for tests. It behaves as Index does, and never
 // breaks. A blob takes about 100 bytes (32 B id and 24 B entry, at a load of about one half), so 10 million take 1 GB.
 type Map struct {
-	mu       sync.RWMutex
-	closed   bool
-	blobs    [chunk.Tree + 1]map[chunk.ID]entry
-	packs    []packRecord // by number
-	numbers  map[pack.ID]uint32
-	sessions []pack.SessionWrap // by number
-	wraps    map[fingerprint]uint32
-	segments map[pack.ID]bool
+	mu        sync.RWMutex
+	closed    bool
+	blobs     [chunk.Tree + 1]map[chunk.ID]entry   // the last copy
+	more      [chunk.Tree + 1]map[chunk.ID][]entry // those before it
+	count     uint32                               // of blobs: the last number given away
+	packs     []packRecord                         // by number
+	numbers   map[pack.ID]uint32
+	sessions  []pack.SessionWrap // by number
+	wraps     map[fingerprint]uint32
+	segments  map[pack.ID]*mapSegment
+	named     uint32 // the last number of a segment given away
+	records   map[chunk.ID]bool
+	condemned map[pack.ID]bool
+	refs      map[refsID][]byte
+}
+
+// mapSegment is an applied segment: its number, and the packs that it names.
+type mapSegment struct {
+	number uint32
+	packs  map[uint32]bool
 }
 
 // NewMap returns an empty index.
@@ -35,9 +44,14 @@ func (m *Map) empty() {
 	m.packs, m.sessions = nil, nil
 	m.numbers = make(map[pack.ID]uint32)
 	m.wraps = make(map[fingerprint]uint32)
-	m.segments = make(map[pack.ID]bool)
+	m.segments = make(map[pack.ID]*mapSegment)
+	m.records = make(map[chunk.ID]bool)
+	m.condemned = make(map[pack.ID]bool)
+	m.refs = make(map[refsID][]byte)
+	m.count, m.named = 0, 0
 	for t := chunk.Data; t <= chunk.Tree; t++ {
 		m.blobs[t] = make(map[chunk.ID]entry)
+		m.more[t] = make(map[chunk.ID][]entry)
 	}
 }
 
@@ -93,11 +107,16 @@ func (m *Map) Apply(segment pack.ID, cols []pack.Column) error {
 	if err := m.conflicts(cols); err != nil {
 		return err
 	}
-	for i := range cols {
-		m.add(&cols[i])
-	}
+	var s *mapSegment
 	if segment != (pack.ID{}) {
-		m.segments[segment] = true
+		if s = m.segments[segment]; s == nil {
+			m.named++
+			s = &mapSegment{m.named, make(map[uint32]bool)}
+			m.segments[segment] = s
+		}
+	}
+	for i := range cols {
+		m.add(s, &cols[i])
 	}
 	return nil
 }
@@ -137,24 +156,49 @@ func (m *Map) session(s pack.SessionWrap) uint32 {
 	return n
 }
 
-func (m *Map) add(c *pack.Column) {
+// add adds a column that s names, or nil for no segment.
+func (m *Map) add(s *mapSegment, c *pack.Column) {
 	n, ok := m.numbers[c.Pack]
 	if !ok {
 		n = uint32(len(m.packs))
 		m.numbers[c.Pack] = n
 		m.packs = append(m.packs, *m.record(c))
+		m.packs[n].condemned = m.condemned[c.Pack]
 	}
-	bit := uint32(1) << c.Number
-	if m.packs[n].columns&bit != 0 {
+	p, bit := &m.packs[n], uint32(1)<<c.Number
+	if s == nil {
+		p.name(0, bit)
+	} else {
+		p.name(s.number, bit)
+		s.packs[n] = true
+	}
+	if p.columns&bit != 0 {
 		return
 	}
-	m.packs[n].columns |= bit
+	p.columns |= bit
+	p.blobs += uint32(len(c.Entries))
 	for i := range c.Entries {
 		e := newEntry(n, c.Number, &c.Entries[i])
 		if s := c.Entries[i].Session; s > 0 {
 			e.foreign = m.session(c.Sessions[s-1]) + 1
 		}
-		m.blobs[c.Kind][c.Entries[i].ID] = e
+		m.addCopy(c.Kind, c.Entries[i].ID, e)
+	}
+}
+
+func (m *Map) addCopy(t chunk.Type, id chunk.ID, e entry) {
+	last, ok := m.blobs[t][id]
+	if !ok {
+		m.count++
+		last = e
+		last.number = m.count
+	}
+	var more []entry
+	if last.more {
+		more = m.more[t][id]
+	}
+	if m.blobs[t][id], more = addCopy(&last, more, e); len(more) > 0 {
+		m.more[t][id] = more
 	}
 }
 
@@ -162,122 +206,49 @@ func (m *Map) add(c *pack.Column) {
 func (m *Map) Applied(segment pack.ID) (bool, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.segments[segment], m.open()
+	return m.segments[segment] != nil, m.open()
 }
 
-// Lookup does what Index.Lookup does.
-func (m *Map) Lookup(t chunk.Type, ids []chunk.ID, out []pack.Location) error {
-	if err := checkBatch(t, len(ids), len(out)); err != nil {
+// Retire does what Index.Retire does.
+func (m *Map) Retire(segment pack.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.segments[segment]; s != nil {
+		for n := range s.packs {
+			m.packs[n].unname(s.number)
+		}
+		delete(m.segments, segment)
+	}
+	return m.open()
+}
+
+// Condemn does what Index.Condemn does.
+func (m *Map) Condemn(record chunk.ID, packs []pack.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.open(); err != nil || m.records[record] {
 		return err
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if err := m.open(); err != nil {
-		return err
-	}
-	for i, id := range ids {
-		out[i] = pack.Location{}
-		if e, ok := m.blobs[t][id]; ok {
-			out[i] = m.locate(&e)
+	m.records[record] = true
+	for _, id := range packs {
+		m.condemned[id] = true
+		if n, ok := m.numbers[id]; ok {
+			m.packs[n].condemned = true
 		}
 	}
 	return nil
 }
 
-func (m *Map) locate(e *entry) pack.Location {
-	p := &m.packs[e.pack]
-	n := p.session
-	if e.foreign > 0 {
-		n = e.foreign - 1
-	}
-	return e.location(p, m.sessions[n])
-}
-
-// Has does what Index.Has does.
-func (m *Map) Has(t chunk.Type, ids []chunk.ID, out []bool) error {
-	if err := checkBatch(t, len(ids), len(out)); err != nil {
-		return err
-	}
+// Noted does what Index.Noted does.
+func (m *Map) Noted(record chunk.ID) (bool, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if err := m.open(); err != nil {
-		return err
-	}
-	for i, id := range ids {
-		_, out[i] = m.blobs[t][id]
-	}
-	return nil
+	return m.records[record], m.open()
 }
 
-// Packs does what Index.Packs does.
-func (m *Map) Packs() iter.Seq2[PackInfo, error] {
-	return yieldAll(m, func() []PackInfo {
-		var list []PackInfo
-		for i := range m.packs {
-			list = append(list, m.packs[i].info(m.sessions[m.packs[i].session]))
-		}
-		return list
-	})
-}
-
-// Segments does what Index.Segments does.
-func (m *Map) Segments() iter.Seq2[pack.ID, error] {
-	return yieldAll(m, func() []pack.ID {
-		return slices.SortedFunc(maps.Keys(m.segments), func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
-	})
-}
-
-// yieldAll yields what collect finds at the start; the index may be used inside the loop.
-func yieldAll[T any](m *Map, collect func() []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		m.mu.RLock()
-		err := m.open()
-		list := collect()
-		m.mu.RUnlock()
-		if err != nil {
-			var zero T
-			yield(zero, err)
-			return
-		}
-		for _, v := range list {
-			if !yield(v, nil) {
-				return
-			}
-		}
-	}
-}
-
-// Blobs does what Index.Blobs does.
-func (m *Map) Blobs(t chunk.Type) iter.Seq2[Blob, error] {
-	return func(yield func(Blob, error) bool) {
-		ids := yieldAll(m, func() []chunk.ID {
-			if t != chunk.Data && t != chunk.Tree {
-				return nil
-			}
-			return slices.SortedFunc(maps.Keys(m.blobs[t]), func(a, b chunk.ID) int { return bytes.Compare(a[:], b[:]) })
-		})
-		var out [1]pack.Location
-		for id, err := range ids {
-			if err == nil {
-				err = m.Lookup(t, []chunk.ID{id}, out[:])
-			}
-			if err != nil {
-				yield(Blob{}, err)
-				return
-			}
-			if out[0].Found() && !yield(Blob{ID: id, Location: out[0]}, nil) {
-				return
-			}
-		}
-	}
-}
-
-// Stats counts.
-func (m *Map) Stats() (Stats, error) {
+// Condemned does what Index.Condemned does.
+func (m *Map) Condemned(id pack.ID) (bool, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return Stats{
-		Data: uint64(len(m.blobs[chunk.Data])), Tree: uint64(len(m.blobs[chunk.Tree])),
-		Packs: uint64(len(m.packs)), Sessions: uint64(len(m.sessions)), Segments: uint64(len(m.segments)),
-	}, m.open()
+	return m.condemned[id], m.open()
 }

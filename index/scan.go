@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"iter"
@@ -20,7 +21,10 @@ type PackInfo struct {
 	Geometry pack.Geometry
 	L        int64
 	Session  pack.SessionWrap
-	Columns  uint32 // bit i: the blobs of column i are in the index
+	Columns  uint32 // bit i: the blobs of column i are in the index, and a segment names them
+	Number   uint32 // from 0; Copy.Pack refers to it
+	State    State  // Condemned also when nobody names it any more: then Columns is 0
+	Segments int    // applied ones that name it
 }
 
 // Complete says whether the blobs of all columns are in the index.
@@ -41,52 +45,16 @@ type Stats struct {
 	Disk       int64 // bytes on disk; 0 for a Map
 }
 
-// Packs yields all packs that the index has seen columns of, in no particular order. See Blobs for the rest.
+// Packs yields all packs that the index has seen columns of, also those that are gone, in the order of their numbers. See Blobs for the rest.
 func (x *Index) Packs() iter.Seq2[PackInfo, error] {
-	return scan(x.d, prefixPack, func(txn *badger.Txn, _, value []byte) (PackInfo, error) {
+	return scan(x.d, []byte{prefixPack}, func(txn *badger.Txn, key, value []byte) (PackInfo, error) {
 		p, err := parsePack(value)
-		if err != nil {
-			return PackInfo{}, err
+		if err != nil || len(key) != 4 {
+			return PackInfo{}, errors.Join(errRecord, err)
 		}
 		s, err := x.sessionByNumber(txn, p.session)
-		return p.info(s), err
+		return p.info(binary.BigEndian.Uint32(key), s), err
 	})
-}
-
-func (p *packRecord) info(s pack.SessionWrap) PackInfo {
-	return PackInfo{ID: p.id, Kind: p.kind, Geometry: p.geometry, L: p.length, Session: s, Columns: p.columns}
-}
-
-// Blobs yields all blobs of a type in ascending order of their ids. What is applied meanwhile may or may not be among them;
-// the index may be used inside the loop. After an error nothing more is yielded.
-func (x *Index) Blobs(t chunk.Type) iter.Seq2[Blob, error] {
-	return scan(x.d, byte(t), func(txn *badger.Txn, key, value []byte) (b Blob, err error) {
-		e, err := parseEntry(value)
-		if err != nil || copy(b.ID[:], key) != len(b.ID) {
-			return b, errors.Join(errRecord, err)
-		}
-		b.Location, err = x.locate(txn, &e)
-		return b, err
-	})
-}
-
-// Segments yields the ids of all applied segments in ascending order.
-func (x *Index) Segments() iter.Seq2[pack.ID, error] {
-	return scan(x.d, prefixSegment, func(_ *badger.Txn, key, _ []byte) (id pack.ID, err error) {
-		if copy(id[:], key) != len(id) {
-			return id, errRecord
-		}
-		return id, nil
-	})
-}
-
-// Applied says whether Apply was completed for the segment.
-func (x *Index) Applied(segment pack.ID) (ok bool, err error) {
-	err = x.d.view("look up a segment", func(txn *badger.Txn) (err error) {
-		ok, err = get(txn, append([]byte{prefixSegment}, segment[:]...), func([]byte) error { return nil })
-		return err
-	})
-	return ok, err
 }
 
 // Stats counts by reading all keys: about 0.3 s for a million blobs.
@@ -96,7 +64,7 @@ func (x *Index) Stats() (Stats, error) {
 		prefix byte
 		n      *uint64
 	}{{byte(chunk.Data), &s.Data}, {byte(chunk.Tree), &s.Tree}, {prefixPack, &s.Packs}, {prefixSession, &s.Sessions}, {prefixSegment, &s.Segments}} {
-		for _, err := range scan(x.d, c.prefix, func(*badger.Txn, []byte, []byte) (struct{}, error) { return struct{}{}, nil }) {
+		for _, err := range scan(x.d, []byte{c.prefix}, func(*badger.Txn, []byte, []byte) (struct{}, error) { return struct{}{}, nil }) {
 			if err != nil {
 				return Stats{}, err
 			}
@@ -133,17 +101,17 @@ func diskUsage(dir string) (n int64) {
 const pageSize = 4096
 
 // scan yields decode(key without prefix, value) of all keys with the prefix, in key order.
-func scan[T any](d *db, prefix byte, decode func(txn *badger.Txn, key, value []byte) (T, error)) iter.Seq2[T, error] {
+func scan[T any](d *db, prefix []byte, decode func(txn *badger.Txn, key, value []byte) (T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		page := make([]T, 0, pageSize)
-		next := []byte{prefix}
+		next := prefix
 		for next != nil {
 			from := next
 			page, next = page[:0], nil
 			err := d.view("list", func(txn *badger.Txn) error {
 				o := badger.DefaultIteratorOptions
 				o.PrefetchValues = false
-				o.Prefix = []byte{prefix}
+				o.Prefix = prefix
 				it := txn.NewIterator(o)
 				defer it.Close()
 				for it.Seek(from); it.Valid(); it.Next() {
@@ -151,7 +119,7 @@ func scan[T any](d *db, prefix byte, decode func(txn *badger.Txn, key, value []b
 						next = it.Item().KeyCopy(nil)
 						return nil
 					}
-					key := it.Item().Key()[1:]
+					key := it.Item().Key()[len(prefix):]
 					err := it.Item().Value(func(value []byte) error {
 						v, err := decode(txn, key, value)
 						page = append(page, v)

@@ -15,7 +15,7 @@ import (
 const stateName = "state"
 
 // format is the version of everything in a slot; slots of another version are emptied.
-const format = 1
+const format = 2
 
 // maxState bounds what is read of a state file.
 const maxState = 4096

@@ -22,6 +22,19 @@ type index interface {
 	Segments() iter.Seq2[pack.ID, error]
 	Lookup(t chunk.Type, ids []chunk.ID, out []pack.Location) error
 	Has(t chunk.Type, ids []chunk.ID, out []bool) error
+	Live(t chunk.Type, ids []chunk.ID, out []pack.ID) error
+	Number(t chunk.Type, ids []chunk.ID, out []uint32) error
+	Numbers() uint32
+	Condemn(record chunk.ID, packs []pack.ID) error
+	Noted(record chunk.ID) (bool, error)
+	Condemned(id pack.ID) (bool, error)
+	Retire(segment pack.ID) error
+	SegmentPacks(segment pack.ID) ([]pack.ID, error)
+	Wasteful() (bool, error)
+	Copies(t chunk.Type) iter.Seq2[Copy, error]
+	PutTreeRefs(number uint32, role byte, trees, data []uint32) error
+	TreeRefs(number uint32, role byte) (trees, data []uint32, ok bool, err error)
+	Flush() error
 	Packs() iter.Seq2[PackInfo, error]
 	Blobs(t chunk.Type) iter.Seq2[Blob, error]
 	Stats() (Stats, error)
@@ -206,7 +219,8 @@ func testPacks(t *testing.T, x index) {
 				col := column(n, c, chunk.Data, 10*n+c, 1)
 				apply1(t, x, packID(1000+n), col)
 				columns |= 1 << c
-				want[packID(n)] = PackInfo{ID: col.Pack, Kind: col.Kind, Geometry: col.Geometry, L: col.L, Session: col.Session, Columns: columns}
+				want[packID(n)] = PackInfo{ID: col.Pack, Kind: col.Kind, Geometry: col.Geometry, L: col.L, Session: col.Session, Columns: columns,
+					Number: uint32(n - 1 - n>>4), State: Live, Segments: 1}
 			}
 		}
 	}

@@ -97,6 +97,9 @@ func (w *Writer) Len() (blobs int, bytes int64) {
 	return blobs, bytes
 }
 
+// Kind is the type of all blobs of the pack.
+func (w *Writer) Kind() chunk.Type { return w.kind }
+
 // Has says whether the pack holds the blob.
 func (w *Writer) Has(id chunk.ID) bool {
 	_, ok := w.have[id]

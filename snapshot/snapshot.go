@@ -35,9 +35,10 @@ type Snapshot struct {
 
 	Partial     bool // made although something was missing
 	Pinned      bool // never forgotten by retention
+	Checkpoint  bool // of a backup that was not through: its tree is what was done so far
 	Program     string
 	Excludes    []string
-	Expires     Time
+	Expires     Time // until then it is kept, afterwards retention forgets it
 	Degraded    [][32]byte // packs with fewer shards than the layout wants
 	Description string
 }

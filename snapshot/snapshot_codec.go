@@ -25,7 +25,7 @@ const maxErrorBytes = 24 << 20
 // maxZone is the largest offset from UTC in seconds that is believed.
 const maxZone = 24 * 60 * 60
 
-// Keys of a snapshot's map (docs/format.md §9); wire format, do not change. All are below 24.
+// Keys of a snapshot's map (docs/format.md §9); wire format, do not change.
 const (
 	snapContent     = 1
 	snapDepth       = 2
@@ -50,6 +50,7 @@ const (
 	snapDegraded    = 21
 	snapDescription = 22
 	snapPinned      = 23
+	snapCheckpoint  = 24
 )
 
 // Encode returns the canonical plaintext of the snapshot. Texts that are not UTF-8 are cleaned as by
@@ -58,7 +59,7 @@ func (s *Snapshot) Encode() ([]byte, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	e := mapEncoder{buf: append(make([]byte, 0, 1024), 0)}
+	e := mapEncoder{buf: append(make([]byte, 0, 1024), 0, 0)} // the head takes one byte or, with all fields, two
 	if len(s.Content) > 0 {
 		e.buf = appendIDs(e.key(snapContent), s.Content)
 	}
@@ -86,11 +87,12 @@ func (s *Snapshot) Encode() ([]byte, error) {
 	encodeList(&e, snapDegraded, s.Degraded[:min(len(s.Degraded), MaxListed)], appendPackID)
 	e.text(snapDescription, s.Description)
 	e.isTrue(snapPinned, s.Pinned)
-	e.buf[0] = majorMap | e.fields // fields ≤ 23: the head is one byte
-	if len(e.buf) > MaxPlain {
-		return nil, fmt.Errorf("encode snapshot: %d bytes, more than %d", len(e.buf), MaxPlain)
+	e.isTrue(snapCheckpoint, s.Checkpoint)
+	plain := e.end()
+	if len(plain) > MaxPlain {
+		return nil, fmt.Errorf("encode snapshot: %d bytes, more than %d", len(plain), MaxPlain)
 	}
-	return e.buf, nil
+	return plain, nil
 }
 
 func (s *Snapshot) validate() error {
@@ -131,7 +133,7 @@ func appendReadError(dst []byte, e ReadError) []byte {
 
 func appendPackID(dst []byte, id [32]byte) []byte { return appendBytes(dst, id[:]) }
 
-// mapEncoder appends the fields of a map whose head is the first byte, leaving out zero ones.
+// mapEncoder appends the fields of a map behind two bytes for its head, leaving out zero ones.
 type mapEncoder struct {
 	buf    []byte
 	fields byte
@@ -139,7 +141,17 @@ type mapEncoder struct {
 
 func (e *mapEncoder) key(k byte) []byte {
 	e.fields++
-	return append(e.buf, k)
+	return appendUint(e.buf, uint64(k))
+}
+
+// end returns the map with its head.
+func (e *mapEncoder) end() []byte {
+	if e.fields < 24 {
+		e.buf[1] = majorMap | e.fields
+		return e.buf[1:]
+	}
+	e.buf[0], e.buf[1] = majorMap|24, e.fields
+	return e.buf
 }
 
 func (e *mapEncoder) uint(k byte, n uint64) {
@@ -262,6 +274,8 @@ func (d *snapDecoder) field(s *Snapshot, key uint64) {
 		s.Partial = d.isTrue()
 	case snapPinned:
 		s.Pinned = d.isTrue()
+	case snapCheckpoint:
+		s.Checkpoint = d.isTrue()
 	default:
 		d.lists(s, key)
 	}

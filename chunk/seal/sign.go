@@ -5,12 +5,13 @@ import (
 	"fmt"
 )
 
-// Labels of what is signed (docs/format.md §3, §5, §9). None is a prefix of another, so a signature for one purpose
+// Labels of what is signed (docs/format.md §3, §5, §9, §11). None is a prefix of another, so a signature for one purpose
 // cannot serve another.
 const (
 	LabelPack     = labelPrefix + "pack"
 	LabelSnapshot = labelPrefix + "snapshot"
 	LabelValid    = labelPrefix + "valid"
+	LabelRecord   = labelPrefix + "gc"
 	labelWriter   = labelPrefix + "writer"
 )
 

@@ -114,6 +114,7 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 	if err != nil {
 		return err
 	}
+	w.ForSeries(o.Series)
 	o.Params = a.Chunker()
 	if a.Geometry().N() > manyMembers && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(10)

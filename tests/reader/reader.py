@@ -40,7 +40,7 @@ def command_list(archive, _args):
             continue
         when = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(s.start[0]))
         notes = [] if s.complete else [f"incomplete ({s.mark})"]
-        notes += ["partial"] * bool(s.partial) + [f"{len(s.unread)} not read"] * bool(s.unread)
+        notes += ["checkpoint"] * bool(s.checkpoint) + ["partial"] * bool(s.partial) + [f"{len(s.unread)} not read"] * bool(s.unread)
         print("  ".join([name, when, s.host, s.series, " ".join(map(shown, s.paths)), *s.tags, *notes]))
     return status
 

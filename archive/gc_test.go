@@ -1,0 +1,382 @@
+package archive
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/chunk"
+	"cairn/chunk/seal"
+	"cairn/pack"
+	"cairn/remote/fault"
+	"cairn/snapshot"
+)
+
+// condemn publishes a record as a collector does.
+func (b *bench) condemn(a *Archive, packs ...pack.ID) {
+	b.t.Helper()
+	if err := a.PublishRecord(b.t.Context(), &Record{Packs: packs, Time: time.Unix(1, 0)}, true); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// delete removes packs from all members.
+func (b *bench) delete(packs ...pack.ID) {
+	b.t.Helper()
+	for _, id := range packs {
+		for _, s := range b.mem {
+			remove(b.t, s, id.Name(chunk.Data))
+		}
+	}
+}
+
+func (b *bench) packsOf(a *Archive, list [][]byte) []pack.ID {
+	b.t.Helper()
+	var packs []pack.ID
+	for _, id := range ids(list) {
+		if p := b.locate(a, id).Pack; !slices.Contains(packs, p) {
+			packs = append(packs, p)
+		}
+	}
+	return packs
+}
+
+func TestCommitStoresAnew(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 1)
+	list := blobs(1, 12, 20_000)
+	a := b.open()
+	b.save(a, list...)
+	packs := b.packsOf(a, list)
+
+	w := b.writer(a) // of another machine, as it were: it relies on what the first one stored
+	if known, err := w.Known(chunk.Data, ids(list)); err != nil || !known {
+		t.Fatalf("known %v %v", known, err)
+	}
+	b.condemn(b.open(), packs...)
+	s := newSnapshot()
+	if _, err := w.Commit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Incomplete {
+		t.Error("the snapshot is not marked")
+	}
+	b.delete(packs...)
+	b.fetchAll(b.open(), list) // from the copies
+	c := b.open()
+	for _, id := range ids(list) {
+		if slices.Contains(packs, b.locate(c, id).Pack) {
+			t.Errorf("blob %s is looked for in a condemned pack", id.Short())
+		}
+	}
+}
+
+func TestCommitNeedsTheSource(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 0)
+	list := blobs(2, 6, 20_000)
+	a := b.open()
+	b.save(a, list...)
+	packs := b.packsOf(a, list)
+	w := b.writer(a)
+	if known, err := w.Known(chunk.Data, ids(list)); err != nil || !known {
+		t.Fatalf("known %v %v", known, err)
+	}
+	b.condemn(b.open(), packs...)
+	b.delete(packs...)
+	s := newSnapshot()
+	if _, err := w.Commit(t.Context(), s); !errors.Is(err, ErrStoreAnew) {
+		t.Fatalf("commit of what is gone: %v", err)
+	}
+	if known, err := w.Known(chunk.Data, ids(list)); err != nil || known {
+		t.Fatalf("known %v %v after it was gone", known, err)
+	}
+	for _, p := range list {
+		if saved, err := w.Save(t.Context(), chunk.Data, p); err != nil || !saved.New {
+			t.Fatalf("saved %+v %v", saved, err)
+		}
+	}
+	if _, err := w.Commit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	b.fetchAll(b.open(), list)
+	if n := len(b.names(snapshotPrefix)); n != 4 {
+		t.Errorf("%d objects in snapshots/, want two snapshots with their marks: %q", n, b.names(snapshotPrefix))
+	}
+	if left := b.names(sessionPrefix); len(left) > 0 {
+		t.Errorf("session objects are left: %q", left)
+	}
+}
+
+// A session that was taken for dead: its own packs are condemned before they are named.
+func TestOwnPacksCondemned(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 0)
+	list := blobs(3, 9, 30_000)
+	w := b.writer(b.open())
+	for _, p := range list {
+		if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var unnamed []pack.ID
+	for _, name := range b.names(packPrefix) {
+		id, _, _ := pack.ParseName(name)
+		unnamed = append(unnamed, id)
+	}
+	if len(unnamed) == 0 {
+		t.Fatal("nothing is stored yet")
+	}
+	b.condemn(b.open(), unnamed...)
+	b.delete(unnamed...)
+	_, err := w.Commit(t.Context(), newSnapshot())
+	if !errors.Is(err, ErrStoreAnew) {
+		t.Fatalf("commit: %v", err)
+	}
+	for _, p := range list {
+		if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Commit(t.Context(), newSnapshot()); err != nil {
+		t.Fatal(err)
+	}
+	b.fetchAll(b.open(), list)
+}
+
+func TestForget(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 2)
+	a := b.open()
+	first, second := b.save(a, blobs(1, 2, 1000)...), b.save(a, blobs(2, 2, 1000)...)
+	away := b.stores[2]
+	b.stores[2] = nil
+	a = b.open()
+	report, err := a.Forget(t.Context(), []chunk.ID{first.ID}, Record{Time: time.Unix(5, 0)})
+	if err != nil || len(report.Away) != 1 {
+		t.Fatalf("forget: %+v %v", report, err)
+	}
+	b.stores[2] = away
+	a = b.open() // the member that was away brings the snapshot back, and nobody takes notice
+	list, damaged, err := a.Snapshots(t.Context())
+	if err != nil || len(damaged) > 0 || len(list) != 1 || list[0].ID != second.ID {
+		t.Errorf("snapshots %v %v %v", list, damaged, err)
+	}
+	if !a.Forgotten(first.ID) || a.Forgotten(second.ID) {
+		t.Error("forgotten is the wrong one")
+	}
+	if r := a.CatchUp(t.Context(), nil); len(r.Errs) > 0 {
+		t.Error(r.Errs)
+	}
+	for i, s := range b.mem[:2] {
+		if _, err := s.Stat(t.Context(), snapshotPrefix+first.ID.String()); err == nil {
+			t.Errorf("member %d has it again", i)
+		}
+	}
+	if _, err := b.mem[2].Stat(t.Context(), recordPrefix+report.Record.String()); err != nil {
+		t.Errorf("the record did not reach the member that was away: %v", err)
+	}
+}
+
+// Records that the root did not sign do not count, and do not stop anybody.
+func TestForgedRecord(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 0)
+	a := b.open()
+	s := b.save(a, blobs(1, 2, 1000)...)
+	writer, err := a.keys.NewWriterKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := (&Record{Snapshots: []chunk.ID{s.ID}, Time: time.Unix(1, 0)}).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer.EncodeRecord(body); err == nil {
+		t.Error("a writer key signs records")
+	}
+	good, err := a.keys.EncodeRecord(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := seal.NewRoot(a.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := other.EncodeRecord(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := slices.Clone(good)
+	flipped[80] ^= 1
+	for _, object := range [][]byte{forged, flipped, good[:40], []byte("rubbish")} {
+		if err := b.mem[0].Put(t.Context(), recordPrefix+chunk.Sum(object).String(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.mem[0].Put(t.Context(), recordPrefix+strings.Repeat("ab", 32), good); err != nil {
+		t.Fatal(err)
+	}
+	var heard notices
+	o := b.options()
+	o.Notice = heard.add
+	a = b.openWith(o)
+	if list, _, err := a.Snapshots(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("%d snapshots, %v", len(list), err)
+	}
+	if n := strings.Count(heard.String(), "is left out"); n != 5 {
+		t.Errorf("%d notices, want 5:\n%s", n, &heard)
+	}
+	if _, err := a.Records(t.Context()); err != nil || len(heard.list) != 5 {
+		t.Errorf("told again: %v\n%s", err, &heard)
+	}
+}
+
+func TestCheckpoint(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 1)
+	dir := t.TempDir()
+	o := b.options()
+	o.Dir = func(seal.ArchiveID) string { return dir }
+	a := b.openWith(o)
+	list := blobs(4, 9, 30_000)
+	w := b.writer(a)
+	w.ForSeries("test")
+	save := func(p []byte) {
+		if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var last *snapshot.Snapshot
+	for _, part := range [][][]byte{list[:3], list[3:6]} {
+		for _, p := range part {
+			save(p)
+		}
+		last = newSnapshot()
+		if err := w.Checkpoint(t.Context(), last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := b.open()
+	got, _, err := other.Snapshots(t.Context())
+	if err != nil || len(got) != 1 || !got[0].Incomplete || !got[0].Checkpoint || !got[0].Partial || got[0].ID != last.ID {
+		t.Fatalf("snapshots %+v %v", got, err)
+	}
+	b.fetchAll(other, list[:6]) // what a checkpoint names is in the index
+	w.Kill()
+
+	// The next backup of the series finishes the job and removes what the dead session left.
+	a = b.openWith(o)
+	w = b.writer(a)
+	w.ForSeries("test")
+	for _, p := range list {
+		save(p)
+	}
+	s := newSnapshot()
+	if _, err := w.Commit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err = b.open().Snapshots(t.Context())
+	if err != nil || len(got) != 1 || got[0].Incomplete || got[0].ID != s.ID {
+		t.Errorf("snapshots %+v %v", got, err)
+	}
+	if left := b.names(sessionPrefix); len(left) > 0 {
+		t.Errorf("session objects are left: %q", left)
+	}
+	if notes, _ := filepath.Glob(filepath.Join(dir, noteDir, "*")); len(notes) > 0 {
+		t.Errorf("notes are left: %q", notes)
+	}
+}
+
+func TestSessionsAtWork(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 1)
+	a := b.open()
+	w := b.writer(a)
+	for _, p := range blobs(1, 9, 40_000) {
+		if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.storeOpen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m, err := b.open().NewMover(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.End()
+	m.Show(t.Context())
+	for age, want := range map[time.Duration]int{time.Hour: 1, 0: 0} {
+		got, err := a.SessionsAtWork(t.Context(), m.Session(), age)
+		if err != nil || len(got) != want || want > 0 && !got[w.session.ID()] {
+			t.Errorf("younger than %v: %v %v, want %d", age, got, err, want)
+		}
+	}
+	if _, err := w.Commit(t.Context(), newSnapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.SessionsAtWork(t.Context(), m.Session(), time.Hour); err != nil || len(got) > 0 {
+		t.Errorf("after the commit: %v %v", got, err)
+	}
+}
+
+func TestFoldRecords(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 1)
+	a := b.open()
+	var all []chunk.ID
+	var keep chunk.ID
+	for i := range foldFrom {
+		r := &Record{Snapshots: []chunk.ID{chunk.Sum([]byte{byte(i)})}, Packs: []pack.ID{pack.ID(chunk.Sum([]byte{byte(i), 1}))}, Time: time.Unix(int64(i), 0)}
+		if err := a.PublishRecord(t.Context(), r, true); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r.Snapshots...)
+		keep = r.ID
+	}
+	n, err := a.FoldRecords(t.Context(), time.Unix(99, 0), "test", func(r *Record) (bool, error) { return r.ID != keep, nil })
+	if err != nil || n != foldFrom-1 {
+		t.Fatalf("folded %d %v", n, err)
+	}
+	if got := b.names(recordPrefix); len(got) != 2 || !slices.Contains(got, recordPrefix+keep.String()) {
+		t.Errorf("left: %q", got)
+	}
+	a = b.open()
+	list, err := a.Records(t.Context())
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%d records %v", len(list), err)
+	}
+	for _, id := range all {
+		if !a.Forgotten(id) {
+			t.Errorf("snapshot %s came back", id.Short())
+		}
+	}
+	packs, err := a.CondemnedPacks(t.Context())
+	if err != nil || len(packs) != foldFrom {
+		t.Errorf("%d packs %v", len(packs), err)
+	}
+}
+
+// A collector's record must be on every member; with one away nothing may be deleted.
+func TestRecordEverywhere(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 2)
+	b.stores[1].Set(fault.Rule{Op: fault.Put, Name: recordPrefix})
+	a := b.open()
+	err := a.PublishRecord(t.Context(), &Record{Packs: []pack.ID{{1}}, Time: time.Unix(1, 0)}, true)
+	if err == nil || !strings.Contains(err.Error(), "store1") {
+		t.Errorf("published: %v", err)
+	}
+	b = newBench(t, 1, 2)
+	b.stores[0] = nil
+	if err := b.open().PublishRecord(t.Context(), &Record{Packs: []pack.ID{{1}}, Time: time.Unix(1, 0)}, true); err == nil {
+		t.Error("published with a member missing")
+	}
+}
