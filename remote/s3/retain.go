@@ -84,6 +84,9 @@ func (s *Store) retention(ctx context.Context, name, version string) (lock remot
 		if err == nil && mode != nil && until != nil {
 			lock = remote.Retention{Mode: remote.Mode(strings.ToLower(string(*mode))), Until: *until}
 		}
+		if err != nil && r.status == http.StatusOK { // versitygw answers with another XML element
+			lock, err = s.headLock(r, name, version)
+		}
 		return err
 	})
 	var e *Error
@@ -95,6 +98,21 @@ func (s *Store) retention(ctx context.Context, name, version string) (lock remot
 			return remote.Retention{}, nil // nothing in this bucket has one
 		}
 	}
+	return lock, err
+}
+
+// headLock reads the lock from the headers of an object. Where keys may not see locks they are missing, so this is the second choice.
+func (s *Store) headLock(r *request, name, version string) (lock remote.Retention, err error) {
+	st, err := s.client.StatObject(r.ctx, s.o.Bucket, s.prefix+name, minio.StatObjectOptions{VersionID: version})
+	if err != nil {
+		return lock, err
+	}
+	mode, until := st.Metadata.Get("X-Amz-Object-Lock-Mode"), st.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date")
+	if mode == "" || until == "" {
+		return lock, nil
+	}
+	lock.Mode = remote.Mode(strings.ToLower(mode))
+	lock.Until, err = time.Parse(time.RFC3339, until)
 	return lock, err
 }
 

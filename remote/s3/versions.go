@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,37 +28,77 @@ type versionPage struct {
 	more     bool
 }
 
-// listVersions asks for all versions of some keys after a key: about a page of them, and never a part of those of one key.
+// listVersions asks for all versions of some keys after a key: about a page of them, and never a part of those of one key. They are
+// in the order of names, those of a name as the server has them, the newest first.
 func (s *Store) listVersions(ctx context.Context, prefix, after string, n int) (versionPage, error) {
 	opts := minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true, WithVersions: true, StartAfter: after, MaxKeys: n}
 	var p versionPage
 	err := s.do(ctx, opVersions, prefix, func(r *request) error {
 		p = versionPage{}
-		count, begun := 0, 0 // versions so far, and before those of the last key
-		key := ""
+		var keys []string
 		for o := range s.client.ListObjectsIter(r.ctx, s.o.Bucket, opts) {
 			if o.Err != nil {
 				return hideEOF(o.Err)
 			}
-			if o.Key != key {
-				if count >= n { // a key that filled the page is complete
-					p.last, p.more = key, true
-					break
-				}
-				p.last, key, begun = key, o.Key, len(p.versions)
-			}
+			keys = append(keys, o.Key)
 			if name, ok := strings.CutPrefix(o.Key, s.prefix); ok && remote.ValidName(name) == nil {
-				info := remote.Info{Name: name, Size: o.Size, Modified: o.LastModified}
+				info := remote.Info{Name: name, Size: o.Size, Modified: made(r, o)}
 				p.versions = append(p.versions, version{name, o.VersionID, info, o.IsDeleteMarker})
 			}
-			if count++; count == n && p.last != "" { // the iterator would fetch the next page; the last key may go on there
-				p.versions, p.more = p.versions[:begun], true
+			// At the end of a page (the iterator would fetch the next one) the last key may not be complete. One key alone is gone on with.
+			if len(keys)%n == 0 && slices.Min(keys) < slices.Max(keys) {
+				p.cut(s.prefix, keys)
 				break
 			}
 		}
 		return r.ctx.Err()
 	})
-	return p, err
+	if err != nil {
+		return versionPage{}, err
+	}
+	// versitygw gives the markers of a page after all versions.
+	slices.SortStableFunc(p.versions, func(a, b version) int { return strings.Compare(a.name, b.name) })
+	return p, nil
+}
+
+// cut ends the page with the last key but one: what there is of the last one comes again on the next page.
+func (p *versionPage) cut(prefix string, keys []string) {
+	last := slices.Max(keys)
+	p.more, p.last = true, ""
+	for _, key := range keys {
+		if key < last {
+			p.last = max(p.last, key)
+		}
+	}
+	p.versions = slices.DeleteFunc(p.versions, func(v version) bool { return prefix+v.name == last })
+}
+
+// made is when a version was made. versitygw tells of a covered version when it was covered, and of a marker when what it covers was made; but
+// its ids are ULIDs, which begin with the time.
+func made(r *request, o minio.ObjectInfo) time.Time {
+	if at, ok := ulidTime(o.VersionID); ok && strings.EqualFold(r.header.Get("Server"), "versitygw") {
+		return at
+	}
+	return o.LastModified
+}
+
+// ulidTime reads the milliseconds since 1970 in the first ten of a ULID's 26 characters of Crockford's base 32.
+func ulidTime(id string) (time.Time, bool) {
+	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+	if len(id) != 26 || id[0] > '7' {
+		return time.Time{}, false
+	}
+	var ms int64
+	for i := range 26 {
+		d := strings.IndexByte(digits, id[i])
+		if d < 0 {
+			return time.Time{}, false
+		}
+		if i < 10 {
+			ms = ms<<5 | int64(d)
+		}
+	}
+	return time.UnixMilli(ms), true
 }
 
 // keepsVersions says whether a DELETE only covers an object in this bucket. A bucket of which these keys may not ask that may do so.
@@ -136,7 +177,7 @@ func (s *Store) versionsOf(ctx context.Context, name string) ([]version, error) 
 // deleted.
 func (s *Store) deleteVersions(ctx context.Context, list []version) error {
 	var locked error
-	for _, v := range list {
+	for _, v := range slices.Backward(list) { // the oldest first: versitygw copies what comes to light
 		if v.marker {
 			continue
 		}
@@ -167,7 +208,8 @@ func (s *Store) deleteOne(ctx context.Context, name, id string) error {
 	err := s.do(ctx, opDelete, name, func(r *request) error {
 		return s.client.RemoveObject(r.ctx, s.o.Bucket, s.prefix+name, minio.RemoveObjectOptions{VersionID: id})
 	})
-	if errors.Is(err, remote.ErrNotExist) {
+	var e *Error
+	if errors.Is(err, remote.ErrNotExist) || id != "" && errors.As(err, &e) && e.Code == "InvalidArgument" { // versitygw says so of a version that is gone
 		return nil
 	}
 	if err == nil || errors.Is(err, remote.ErrLocked) || !denied(err) {
