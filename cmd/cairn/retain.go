@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"cairn/archive"
+	"cairn/archive/member"
+	"cairn/remote"
+	"cairn/snapshot/retention"
+)
+
+// retainFlags are for commands that say how long objects are locked.
+func retainFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "retain", Usage: "lock all that is stored against deletion for `TIME`, such as 30d (S3 object lock)"},
+		&cli.StringFlag{Name: "retain-mode", Value: string(remote.Governance), Usage: "`MODE` of the locks: governance, or compliance, which nobody can take back"},
+	}
+}
+
+// retainOption reads the flags; nil: no locks.
+func (e *env) retainOption(c *cli.Context) (*archive.Retention, error) {
+	text := c.String("retain")
+	if text == "" {
+		if c.IsSet("retain-mode") {
+			return nil, usage("--retain-mode says how --retain locks, which is missing")
+		}
+		return nil, nil
+	}
+	return e.parseRetention(text, c.String("retain-mode"))
+}
+
+func (e *env) parseRetention(text, mode string) (*archive.Retention, error) {
+	span, err := retention.ParseSpan(text)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	m, err := remote.ParseMode(mode)
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("--retain-mode: %w", err)}
+	}
+	now := e.now().UTC()
+	r, err := archive.NewRetention(now.AddDate(0, span.Months, span.Days).Add(span.Rest).Sub(now), m)
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("--retain: %w", err)}
+	}
+	return r, nil
+}
+
+// retentionText names a retention for people.
+func retentionText(r *archive.Retention) string {
+	period := r.Period().String()
+	if r.Period()%(24*time.Hour) == 0 {
+		period = plural(uint64(r.Period()/(24*time.Hour)), "day", "days")
+	}
+	return period + ", " + string(r.Mode)
+}
+
+// survey says of the places of a new archive how they protect what is in them, and refuses those that cannot keep what is asked of them.
+// Directories are not asked: there is nothing to find out.
+func (e *env) survey(c *cli.Context, members []archive.Member, keep *archive.Retention) error {
+	for _, m := range members {
+		if _, ok := remote.As[remote.Protector](m.Store); !ok {
+			if keep != nil {
+				return hint(fmt.Errorf("%s: a directory cannot lock what is in it, so --retain is not possible", printable(m.URL)),
+					"name S3 buckets with object lock, or leave --retain out; a directory that clients reach by an S3 server of its own is one")
+			}
+			continue
+		}
+		r := member.Probe(c.Context, m.Store, member.ProbeOptions{Quick: true, Now: e.now})
+		if err := c.Context.Err(); err != nil {
+			return err
+		}
+		var trouble error
+		for _, f := range r.Findings {
+			switch {
+			case f.Grade == member.Bad:
+				return fmt.Errorf("%s: %s: %s", printable(m.URL), f.Test, f.Text)
+			case f.Grade != member.Good:
+				e.say("%s: %s: %s", printable(m.URL), f.Test, f.Text)
+				trouble = errors.New(f.Text)
+			}
+		}
+		if keep != nil && !r.Protects() {
+			return hint(fmt.Errorf("%s: --retain is not possible: %w", printable(m.URL), trouble),
+				"object lock is given to a bucket when it is made: name one that does not exist yet, and init makes it so, if server and keys allow it")
+		}
+	}
+	return nil
+}
