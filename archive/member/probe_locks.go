@@ -30,11 +30,10 @@ func (r *ProbeReport) Protects() bool {
 	return false
 }
 
-// protection finds out what the store does against deletion, by asking and by trying.
+// protection finds out what the store does against deletion, by asking and by trying. Of a directory there is nothing to find out.
 func (p *probe) protection(ctx context.Context) bool {
 	s, ok := remote.As[remote.Protector](p.s)
 	if !ok {
-		p.found(testVersions, Note, "this kind of store keeps nothing of what is deleted, and locks nothing: whoever may write may destroy")
 		return true
 	}
 	got, err := s.Protection(ctx)
