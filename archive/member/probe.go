@@ -65,6 +65,8 @@ type ProbeOptions struct {
 	Now       func() time.Time // nil: time.Now
 	// Quick leaves out what no decision rests on: reading, listing, overwriting and speed. What remains is what a new archive should know.
 	Quick bool
+	// NoLocks asks whether objects can be locked, and does not try it out, which takes some seconds.
+	NoLocks bool
 	// Each is told of every finding as it comes. May be nil.
 	Each func(Finding)
 }

@@ -54,7 +54,13 @@ func (p *probe) protection(ctx context.Context) bool {
 		p.found(testLocks, Note, "the bucket has none: what these keys may delete, an attacker with these keys may; --retain is not possible")
 		return true
 	}
-	p.tryLock(ctx)
+	if p.o.NoLocks {
+		if got.Locks == remote.Yes {
+			p.found(testLocks, Good, "objects can be locked (--retain)")
+		}
+	} else {
+		p.tryLock(ctx)
+	}
 	p.standard(ctx, got)
 	return true
 }

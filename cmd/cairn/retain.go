@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -60,34 +61,50 @@ func retentionText(r *archive.Retention) string {
 }
 
 // survey says of the places of a new archive how they protect what is in them, and refuses those that cannot keep what is asked of them.
-// Directories are not asked: there is nothing to find out.
+// Directories are not asked: there is nothing to find out. Whether locks hold takes some seconds, for all at once.
 func (e *env) survey(c *cli.Context, members []archive.Member, keep *archive.Retention) error {
-	for _, m := range members {
-		if _, ok := remote.As[remote.Protector](m.Store); !ok {
-			if keep != nil {
-				return hint(fmt.Errorf("%s: a directory cannot lock what is in it, so --retain is not possible", printable(m.URL)),
-					"name S3 buckets with object lock, or leave --retain out; a directory that clients reach by an S3 server of its own is one")
-			}
+	reports := make([]*member.ProbeReport, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		if _, ok := remote.As[remote.Protector](m.Store); ok {
+			wg.Go(func() {
+				reports[i] = member.Probe(c.Context, m.Store, member.ProbeOptions{Quick: true, NoLocks: keep == nil, Now: e.now})
+			})
+		} else if keep != nil {
+			return hint(fmt.Errorf("%s: a directory cannot lock what is in it, so --retain is not possible", printable(m.URL)),
+				"name S3 buckets with object lock, or leave --retain out; a directory that clients reach by an S3 server of its own is one")
+		}
+	}
+	wg.Wait()
+	if err := c.Context.Err(); err != nil {
+		return err
+	}
+	for i, r := range reports {
+		if r == nil {
 			continue
 		}
-		r := member.Probe(c.Context, m.Store, member.ProbeOptions{Quick: true, Now: e.now})
-		if err := c.Context.Err(); err != nil {
+		if err := e.tellSurvey(members[i].URL, r, keep); err != nil {
 			return err
 		}
-		var trouble error
-		for _, f := range r.Findings {
-			switch {
-			case f.Grade == member.Bad:
-				return fmt.Errorf("%s: %s: %s", printable(m.URL), f.Test, f.Text)
-			case f.Grade != member.Good:
-				e.say("%s: %s: %s", printable(m.URL), f.Test, f.Text)
-				trouble = errors.New(f.Text)
-			}
+	}
+	return nil
+}
+
+// tellSurvey says what is worth knowing of one place.
+func (e *env) tellSurvey(url string, r *member.ProbeReport, keep *archive.Retention) error {
+	trouble := errors.New("no object lock")
+	for _, f := range r.Findings {
+		switch {
+		case f.Grade == member.Bad:
+			return fmt.Errorf("%s: %s: %s", printable(url), f.Test, f.Text)
+		case f.Grade != member.Good:
+			e.say("%s: %s: %s", printable(url), f.Test, f.Text)
+			trouble = errors.New(f.Text)
 		}
-		if keep != nil && !r.Protects() {
-			return hint(fmt.Errorf("%s: --retain is not possible: %w", printable(m.URL), trouble),
-				"object lock is given to a bucket when it is made: name one that does not exist yet, and init makes it so, if server and keys allow it")
-		}
+	}
+	if keep != nil && !r.Protects() {
+		return hint(fmt.Errorf("%s: --retain is not possible: %w", printable(url), trouble),
+			"object lock is given to a bucket when it is made: name one that does not exist yet, and init makes it so, if server and keys allow it")
 	}
 	return nil
 }
