@@ -47,6 +47,9 @@ func (a *Archive) FoldRecords(ctx context.Context, now time.Time, program string
 		return 0, err
 	}
 	for _, m := range a.all.Members() {
+		if m.Store == nil {
+			continue // see recordOnAll
+		}
 		err := remote.DeleteAll(ctx, m.Store, func(yield func(string) bool) {
 			for _, name := range folded {
 				if !yield(name) {

@@ -255,6 +255,9 @@ func (a *Archive) tellMembers() {
 // ID is the archive's identity.
 func (a *Archive) ID() seal.ArchiveID { return a.id }
 
+// Dir is the local cache directory of the archive; "" when there is none.
+func (a *Archive) Dir() string { return a.dir }
+
 // Geometry is the number of data and parity shards of new packs.
 func (a *Archive) Geometry() pack.Geometry { return a.geom }
 

@@ -105,10 +105,20 @@ type headerRead struct {
 	foreign bool // it is a shard of another archive
 }
 
-// geometryOf asks one member after the other for a header of the pack: the shards have one name on all members, whatever
-// the layout. The id is a hash of the header, so a member cannot lie. The member on which the first shard lies in the current
-// layout comes first, and for most packs it is the only one that is asked. Those that do not answer for now come last.
+// geometryOf asks the header of a pack for its layout.
 func (a *Archive) geometryOf(ctx context.Context, id pack.ID, kind chunk.Type) (pack.Geometry, error) {
+	h, err := a.PackHeader(ctx, id, kind)
+	if err != nil {
+		return pack.Geometry{}, err
+	}
+	return h.Geometry, nil
+}
+
+// PackHeader asks one member after the other for a header of the pack: the shards have one name on all members, whatever
+// the layout. The id is a hash of the header, so a member cannot lie. The member on which the first shard lies in the current
+// layout comes first, and for most packs it is the only one that is asked. Those that do not answer for now come last. Its errors are those
+// of PlacementOf. Which shard's header it is, and its signature, are not to be relied on.
+func (a *Archive) PackHeader(ctx context.Context, id pack.ID, kind chunk.Type) (*pack.Header, error) {
 	members := a.all.Members()
 	reads := make([]headerRead, len(members))
 	first := pack.Member(id, 0, a.geom.N())
@@ -128,13 +138,13 @@ func (a *Archive) geometryOf(ctx context.Context, id pack.ID, kind chunk.Type) (
 	for _, i := range order {
 		reads[i] = a.readHeader(ctx, members[i], id, kind)
 		if ctx.Err() != nil {
-			return pack.Geometry{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 		if h := reads[i].header; h != nil {
-			return h.Geometry, nil
+			return h, nil
 		}
 	}
-	return pack.Geometry{}, a.headless(id, kind, reads)
+	return nil, a.headless(id, kind, reads)
 }
 
 // readHeader reads the copy of the header that ends a shard, or the header itself.

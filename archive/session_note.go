@@ -236,6 +236,11 @@ func (a *Archive) SessionsAtWork(ctx context.Context, own seal.SessionID, age ti
 		}
 		return nil
 	})
+	for i, m := range a.all.Members() {
+		if m.Store == nil && i >= a.geom.N() {
+			errs[i] = nil // see recordOnAll
+		}
+	}
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}

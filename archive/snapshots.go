@@ -84,6 +84,19 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 	if err != nil {
 		return nil, nil, err
 	}
+	list, damaged, err = a.ReadSnapshots(ctx, ids)
+	if err == nil {
+		a.dropSnapshots(ids)
+	}
+	return list, damaged, err
+}
+
+// ReadSnapshots reads snapshots that were listed, the oldest first; ids says of each whether it carries its mark. Those that cannot be
+// read or trusted are in damaged.
+func (a *Archive) ReadSnapshots(ctx context.Context, ids map[chunk.ID]bool) (list []*snapshot.Snapshot, damaged []*SnapshotError, err error) {
+	if err := a.needReadKey(); err != nil {
+		return nil, nil, err
+	}
 	var mu sync.Mutex
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(snapshotReads)
@@ -107,7 +120,6 @@ func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, dam
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
-	a.dropSnapshots(ids)
 	snapshot.SortByTime(list)
 	return list, damaged, nil
 }

@@ -23,6 +23,7 @@ type syncState struct {
 	stale      bool              // a snapshot was read since: its segments may be newer
 	bad        map[pack.ID]error // why segments could not be read, of which was told
 	generation int               // of the gc records that the index knows
+	held       int               // by how many callers of HoldIndex
 }
 
 // Index opens the local index on first use and brings it up to date with the archive.
@@ -159,8 +160,23 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	return nil
 }
 
+// HoldIndex keeps the index from being made anew because it is wasteful, until release is called: for who holds numbers of blobs.
+func (a *Archive) HoldIndex() (release func()) {
+	a.indexMu.Lock()
+	defer a.indexMu.Unlock()
+	a.synced.held++
+	return func() {
+		a.indexMu.Lock()
+		defer a.indexMu.Unlock()
+		a.synced.held--
+	}
+}
+
 // shrink makes an index anew of which most was collected.
 func (a *Archive) shrink(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
+	if a.synced.held > 0 {
+		return nil
+	}
 	if wasteful, err := idx.Wasteful(); err != nil || !wasteful {
 		return err
 	}

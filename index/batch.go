@@ -25,6 +25,12 @@ func (w *batch) remove(key []byte) error {
 }
 
 func (w *batch) add(fn func(*badger.Txn) error) error {
+	if w.d.o.writes != nil {
+		if err := w.d.o.writes(); err != nil {
+			return err
+		}
+		return errors.Join(w.try(fn), w.flush())
+	}
 	err := w.try(fn)
 	if !errors.Is(err, badger.ErrTxnTooBig) {
 		return err

@@ -2,7 +2,9 @@ package index
 
 import (
 	"bytes"
+	"encoding/binary"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,6 +70,70 @@ func TestSessionRecord(t *testing.T) {
 	}
 }
 
+func TestLists(t *testing.T) {
+	t.Parallel()
+	copies := []entry{{pack: 1, column: 3, number: 7}, {pack: 2, number: 7, foreign: 1 << 20}, {}}
+	b := encodeCopies(copies)
+	if got, err := parseCopies(b); err != nil || !slices.Equal(got, copies) {
+		t.Errorf("%+v %v", got, err)
+	}
+	for n := range b {
+		if got, err := parseCopies(b[:n]); err == nil && len(got) >= len(copies) {
+			t.Errorf("%d of %d bytes are enough", n, len(b))
+		}
+	}
+	numbers := []uint32{0, 1, 5, 1 << 31, 1<<32 - 1}
+	b = appendNumbers(nil, numbers)
+	if got, err := parseNumbers(b); err != nil || !slices.Equal(got, numbers) {
+		t.Errorf("%v %v", got, err)
+	}
+	if _, err := parseNumbers(append(b, 1)); err == nil {
+		t.Error("a number is beyond 32 bits")
+	}
+	for _, s := range []segmentRecord{{}, {1<<32 - 1, true}} {
+		if got, err := parseSegment(s.encode()); err != nil || got != s {
+			t.Errorf("%+v %v", got, err)
+		}
+		if _, err := parseSegment(s.encode()[:4]); err == nil {
+			t.Error("4 bytes are enough for a segment")
+		}
+	}
+}
+
+// TestRefsRecord: a record that is not exactly what was written for this tree counts as none.
+func TestRefsRecord(t *testing.T) {
+	t.Parallel()
+	id := refsID{7, 1}
+	b := id.encode([]uint32{9, 3}, []uint32{1, 1 << 30, 2})
+	trees, data, ok := id.parse(b)
+	if !ok || !slices.Equal(trees, []uint32{3, 9}) || !slices.Equal(data, []uint32{1, 2, 1 << 30}) {
+		t.Errorf("%v %v %v", trees, data, ok)
+	}
+	for _, other := range []refsID{{8, 1}, {7, 0}} {
+		if _, _, ok := other.parse(b); ok {
+			t.Errorf("it is taken for that of %+v", other)
+		}
+	}
+	for n := range b {
+		if _, _, ok := id.parse(b[:n]); ok {
+			t.Errorf("%d of %d bytes are enough", n, len(b))
+		}
+		for bit := range 8 {
+			bad := bytes.Clone(b)
+			bad[n] ^= 1 << bit
+			if _, _, ok := id.parse(bad); ok {
+				t.Errorf("bit %d of byte %d", bit, n)
+			}
+		}
+	}
+	// Sums that are right, of records that are not.
+	for _, rest := range [][]byte{nil, {0}, {0, 0, 0}, {1, 0}, {2, 1, 0}, {255, 255, 255, 255, 15, 0}, {0, 2, 255, 255, 255, 255, 15, 1}} {
+		if _, _, ok := id.parse(append(binary.LittleEndian.AppendUint32(nil, id.sum(rest)), rest...)); ok {
+			t.Errorf("%x", rest)
+		}
+	}
+}
+
 // FuzzRecords: no decoder panics, and what one takes, it writes the same way.
 func FuzzRecords(f *testing.F) {
 	e := entry{pack: 1, offset: 5, foreign: 300}
@@ -75,6 +141,9 @@ func FuzzRecords(f *testing.F) {
 	f.Add(e.append(nil))
 	f.Add(p.encode())
 	f.Add(encodeSession(session(2)))
+	f.Add(encodeCopies([]entry{e, {}}))
+	f.Add(appendNumbers(nil, []uint32{3, 300}))
+	f.Add(refsID{1, 2}.encode([]uint32{4}, []uint32{5, 500})[4:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, err := parseEntry(b); err == nil {
 			// A uvarint may be longer than it need be; a database written by us holds none.
@@ -85,6 +154,23 @@ func FuzzRecords(f *testing.F) {
 		if p, err := parsePack(b); err == nil {
 			if again, err := parsePack(p.encode()); err != nil || !reflect.DeepEqual(again, p) {
 				t.Errorf("pack %x became %x", b, p.encode())
+			}
+		}
+		if list, err := parseCopies(b); err == nil {
+			if again, err := parseCopies(encodeCopies(list)); err != nil || !slices.Equal(again, list) {
+				t.Errorf("copies %x became %+v", b, list)
+			}
+		}
+		if list, err := parseNumbers(b); err == nil {
+			if again, err := parseNumbers(appendNumbers(nil, list)); err != nil || !slices.Equal(again, list) {
+				t.Errorf("numbers %x became %v", b, list)
+			}
+		}
+		id := refsID{1, 2}
+		if trees, data, ok := id.parse(append(binary.LittleEndian.AppendUint32(nil, id.sum(b)), b...)); ok {
+			againTrees, againData, ok := id.parse(id.encode(trees, data))
+			if !ok || !slices.Equal(slices.Compact(trees), againTrees) || !slices.Equal(slices.Compact(data), againData) {
+				t.Errorf("references %x became %v %v", b, trees, data)
 			}
 		}
 		if s, err := parseSession(b); err == nil && !bytes.Equal(encodeSession(s), b) {

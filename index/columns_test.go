@@ -62,20 +62,28 @@ func apply1(t *testing.T, x index, segment pack.ID, cols ...pack.Column) {
 	}
 }
 
-// lookup returns the answers of Lookup, after comparing them with those of Has.
+// lookup returns the answers of Lookup, after comparing them with those of Has, Live and Number.
 func lookup(t *testing.T, x index, kind chunk.Type, ids ...chunk.ID) []pack.Location {
 	t.Helper()
 	out, has := make([]pack.Location, len(ids)), make([]bool, len(ids))
+	live, numbers := make([]pack.ID, len(ids)), make([]uint32, len(ids))
 	// What was there before must not shine through.
 	for i := range out {
-		out[i], has[i] = pack.Location{Pack: packID(-1)}, i%2 == 0
+		out[i], has[i], live[i], numbers[i] = pack.Location{Pack: packID(-1)}, i%2 == 0, packID(-1), 1<<32-1
 	}
-	if err := errors.Join(x.Lookup(kind, ids, out), x.Has(kind, ids, has)); err != nil {
+	err := errors.Join(x.Lookup(kind, ids, out), x.Has(kind, ids, has), x.Live(kind, ids, live), x.Number(kind, ids, numbers))
+	if err != nil {
 		t.Fatalf("look up: %v", err)
 	}
 	for i := range out {
 		if has[i] != out[i].Found() {
 			t.Fatalf("blob %d: Has says %v, Lookup %+v", i, has[i], out[i])
+		}
+		if live[i] != (pack.ID{}) && live[i] != out[i].Pack {
+			t.Fatalf("blob %d: Live says %s, Lookup %s", i, live[i], out[i].Pack)
+		}
+		if has[i] && numbers[i] == 0 || numbers[i] > x.Numbers() {
+			t.Fatalf("blob %d: number %d of %d", i, numbers[i], x.Numbers())
 		}
 	}
 	return out

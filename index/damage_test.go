@@ -324,6 +324,11 @@ func TestVerifyDamage(t *testing.T) {
 	}
 	x = open(t, dir, Options{})
 	var broken *BrokenError
+	for _, err := range x.Copies(chunk.Data) {
+		if !errors.As(err, &broken) {
+			t.Fatalf("copies: %v", err) // a collector would take those in the block for not needed
+		}
+	}
 	if err := x.Verify(); !errors.As(err, &broken) {
 		t.Errorf("got %v", err)
 	}

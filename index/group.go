@@ -99,9 +99,13 @@ type group struct {
 // merge adds the entries of one blob to what is known of it.
 func (g *group) merge(txn *badger.Txn, list []blob) error {
 	t, id := list[0].kind, list[0].id
-	last, ok, err := findEntry(txn, t, id)
-	if err != nil {
-		return err
+	var last entry
+	var ok bool
+	var err error
+	if g.x.seen.Load().add(id) {
+		if last, ok, err = findEntry(txn, t, id); err != nil {
+			return err
+		}
 	}
 	var more []entry
 	if ok && last.more {

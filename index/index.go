@@ -35,6 +35,7 @@ type Index struct {
 
 	states *states
 	refs   refs
+	seen   atomic.Pointer[seen] // from when the index was empty until something is looked up, else nil
 
 	// The next numbers to give away; guarded by d.write. Numbers may be skipped.
 	nextPack, nextSession, nextSegment uint32
@@ -90,6 +91,9 @@ func (x *Index) number() error {
 		x.nextSegment = max(1, nextNumber(txn, prefixSegmentPacks))
 		n, _, err := getNumber(txn, []byte{prefixNumbers})
 		x.blobs.Store(n)
+		if n == 0 {
+			x.seen.Store(new(seen))
+		}
 		return err
 	})
 }
@@ -104,19 +108,19 @@ func nextNumber(txn *badger.Txn, prefix byte) uint32 {
 	if !it.ValidForPrefix([]byte{prefix}) {
 		return 0
 	}
-	n, err := keyNumber(it.Item().Key())
+	n, err := keyNumber(it.Item().Key()[1:])
 	if err != nil {
 		return 0
 	}
 	return n + 1
 }
 
-// keyNumber reads the number of a key of numberKey, whatever follows.
+// keyNumber reads the number at the beginning of a key without its prefix.
 func keyNumber(key []byte) (uint32, error) {
-	if len(key) < 5 {
+	if len(key) < 4 {
 		return 0, errRecord
 	}
-	return binary.BigEndian.Uint32(key[1:]), nil
+	return binary.BigEndian.Uint32(key), nil
 }
 
 // Slot says which slot the index got; 0 for the only process of a machine.
@@ -140,6 +144,7 @@ func (x *Index) Drop() error {
 		x.refs.take()
 		x.nextPack, x.nextSession, x.nextSegment = 0, 0, 1
 		x.blobs.Store(0)
+		x.seen.Store(new(seen))
 		return nil
 	})
 }

@@ -69,6 +69,9 @@ func (x *Index) each(t chunk.Type, ids []chunk.ID, out int, fn func(txn *badger.
 	if err := checkBatch(t, len(ids), out); err != nil {
 		return err
 	}
+	if x.seen.Load() != nil {
+		x.seen.Store(nil) // it is filled, and the memory is wanted for other things
+	}
 	return x.d.view("look up", func(txn *badger.Txn) error {
 		return inOrder(ids, func(i int) error { return fn(txn, i) })
 	})

@@ -184,17 +184,6 @@ func (m *Map) ids(t chunk.Type) iter.Seq2[chunk.ID, error] {
 	})
 }
 
-// Wasteful does what Index.Wasteful does.
-func (m *Map) Wasteful() (bool, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	var w waste
-	for i := range m.packs {
-		w.add(&m.packs[i])
-	}
-	return w.much(), m.open()
-}
-
 // SegmentPacks does what Index.SegmentPacks does.
 func (m *Map) SegmentPacks(segment pack.ID) (ids []pack.ID, err error) {
 	m.mu.RLock()

@@ -34,7 +34,8 @@ type Options struct {
 	// Notice, if set, is told in one line what was found broken and made anew.
 	Notice func(string)
 
-	boot string // boot id, for tests
+	boot   string       // boot id, for tests
+	writes func() error // for tests: asked before each write, which is then committed by itself
 }
 
 func (o Options) applyDefaults() Options {

@@ -64,7 +64,7 @@ func (x *Index) Stats() (Stats, error) {
 		prefix byte
 		n      *uint64
 	}{{byte(chunk.Data), &s.Data}, {byte(chunk.Tree), &s.Tree}, {prefixPack, &s.Packs}, {prefixSession, &s.Sessions}, {prefixSegment, &s.Segments}} {
-		for _, err := range scan(x.d, []byte{c.prefix}, func(*badger.Txn, []byte, []byte) (struct{}, error) { return struct{}{}, nil }) {
+		for _, err := range scan(x.d, []byte{c.prefix}, decodeNothing) {
 			if err != nil {
 				return Stats{}, err
 			}
@@ -79,6 +79,8 @@ func (x *Index) Stats() (Stats, error) {
 	s.Disk = diskUsage(x.d.slot.dir)
 	return s, nil
 }
+
+func decodeNothing(*badger.Txn, []byte, []byte) (struct{}, error) { return struct{}{}, nil }
 
 // diskUsage adds up the blocks in use; Badger's files have holes. What vanishes meanwhile is not counted.
 func diskUsage(dir string) (n int64) {
@@ -102,34 +104,31 @@ const pageSize = 4096
 
 // scan yields decode(key without prefix, value) of all keys with the prefix, in key order.
 func scan[T any](d *db, prefix []byte, decode func(txn *badger.Txn, key, value []byte) (T, error)) iter.Seq2[T, error] {
+	return scanPages(d, prefix, decode, func(*badger.Txn, []T) error { return nil })
+}
+
+// scanPages also calls complete for each page, in the transaction in which it was read.
+func scanPages[T any](d *db, prefix []byte, decode func(txn *badger.Txn, key, value []byte) (T, error),
+	complete func(txn *badger.Txn, page []T) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		page := make([]T, 0, pageSize)
 		next := prefix
 		for next != nil {
 			from := next
 			page, next = page[:0], nil
-			err := d.view("list", func(txn *badger.Txn) error {
-				o := badger.DefaultIteratorOptions
-				o.PrefetchValues = false
-				o.Prefix = prefix
-				it := txn.NewIterator(o)
-				defer it.Close()
-				for it.Seek(from); it.Valid(); it.Next() {
+			err := d.view("list", func(txn *badger.Txn) (err error) {
+				next, err = walk(txn, prefix, from, func(key, value []byte) (bool, error) {
 					if len(page) == pageSize {
-						next = it.Item().KeyCopy(nil)
-						return nil
+						return false, nil
 					}
-					key := it.Item().Key()[len(prefix):]
-					err := it.Item().Value(func(value []byte) error {
-						v, err := decode(txn, key, value)
-						page = append(page, v)
-						return err
-					})
-					if err != nil {
-						return err
-					}
+					v, err := decode(txn, key, value)
+					page = append(page, v)
+					return true, err
+				})
+				if err != nil {
+					return err
 				}
-				return nil
+				return complete(txn, page)
 			})
 			if err != nil {
 				var zero T
@@ -143,4 +142,22 @@ func scan[T any](d *db, prefix []byte, decode func(txn *badger.Txn, key, value [
 			}
 		}
 	}
+}
+
+// walk calls fn(key without prefix, value) for all keys with the prefix, beginning at from, until it returns false, and returns the
+// key at which it did.
+func walk(txn *badger.Txn, prefix, from []byte, fn func(key, value []byte) (bool, error)) (next []byte, err error) {
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	o.Prefix = prefix
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Seek(from); it.Valid(); it.Next() {
+		key, more := it.Item().Key(), false
+		err := it.Item().Value(func(value []byte) (err error) { more, err = fn(key[len(prefix):], value); return err })
+		if err != nil || !more {
+			return it.Item().KeyCopy(nil), err
+		}
+	}
+	return nil, nil
 }

@@ -13,7 +13,7 @@ import (
 
 // What is written of a segment, in this order, so that a call that is cut short leaves nothing that Retire would not find: the
 // numbers of its packs; that it is begun; in the records of the packs, that it names them; that it is applied. Retire goes the
-// same way back.
+// same way back, and so does, before it begins, an Apply that adds packs to a segment.
 
 func segmentKey(id pack.ID) []byte { return append([]byte{prefixSegment}, id[:]...) }
 
@@ -84,19 +84,30 @@ func (a *apply) beginSegment() error {
 	if a.segment.applied && len(packs) == len(a.names) {
 		return nil
 	}
-	part := 0
-	for list := range slices.Chunk(packs, partNumbers) {
-		if err := a.w.set(segmentPartKey(a.segment.number, part), appendNumbers(nil, list)); err != nil {
+	// Where a segment is applied bit by bit, as by a salvage, most parts are as they were.
+	var was [][]uint32
+	if a.segment.applied {
+		was = slices.Collect(slices.Chunk(a.names, partNumbers))
+		a.segment.applied = false
+		if err := a.w.set(segmentKey(a.id), a.segment.encode()); err != nil {
 			return err
 		}
-		part++
 	}
-	if part == 0 { // so that the number is taken
+	// The last part first: numbers only move to later parts, so that each is in one whenever this is cut short.
+	parts := slices.Collect(slices.Chunk(packs, partNumbers))
+	for i := len(parts) - 1; i >= 0; i-- {
+		if i < len(was) && slices.Equal(parts[i], was[i]) {
+			continue
+		}
+		if err := a.w.set(segmentPartKey(a.segment.number, i), appendNumbers(nil, parts[i])); err != nil {
+			return err
+		}
+	}
+	if len(parts) == 0 { // so that the number is taken
 		if err := a.w.set(segmentPartKey(a.segment.number, 0), nil); err != nil {
 			return err
 		}
 	}
-	a.segment.applied = false
 	return a.w.set(segmentKey(a.id), a.segment.encode())
 }
 
@@ -228,33 +239,3 @@ func (x *Index) SegmentPacks(segment pack.ID) (ids []pack.ID, err error) {
 	})
 	return ids, err
 }
-
-// Wasteful says whether more than half of at least 100,000 entries are of packs that are gone: then Drop and fill the index
-// again. It reads the records of all packs, about 0.2 s for 300,000.
-func (x *Index) Wasteful() (bool, error) {
-	var w waste
-	for _, err := range scan(x.d, []byte{prefixPack}, func(_ *badger.Txn, _, value []byte) (struct{}, error) {
-		p, err := parsePack(value)
-		w.add(&p)
-		return struct{}{}, err
-	}) {
-		if err != nil {
-			return false, err
-		}
-	}
-	return w.much(), nil
-}
-
-// waste counts entries.
-type waste struct{ all, gone uint64 }
-
-const wasteFrom = 100_000
-
-func (w *waste) add(p *packRecord) {
-	w.all += uint64(p.blobs)
-	if p.named() == 0 {
-		w.gone += uint64(p.blobs)
-	}
-}
-
-func (w *waste) much() bool { return w.all >= wasteFrom && w.gone > w.all/2 }

@@ -3,8 +3,6 @@ package index
 import (
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"cairn/pack"
 )
 
@@ -89,28 +87,18 @@ func (s *states) load(i uint32) (*[statePage]packState, error) {
 	page := new([statePage]packState)
 	txn := s.d.b.NewTransaction(false)
 	defer txn.Discard()
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues, o.Prefix = false, []byte{prefixPack}
-	it := txn.NewIterator(o)
-	defer it.Close()
 	known := false
-	for it.Seek(numberKey(prefixPack, i*statePage)); it.Valid(); it.Next() {
-		n, err := keyNumber(it.Item().Key())
-		if err != nil {
-			return nil, err
+	_, err := walk(txn, []byte{prefixPack}, numberKey(prefixPack, i*statePage), func(key, value []byte) (bool, error) {
+		n, err := keyNumber(key)
+		if err != nil || n/statePage != i {
+			return false, err
 		}
-		if n/statePage != i {
-			break
-		}
-		err = it.Item().Value(func(v []byte) error {
-			p, err := parsePack(v)
-			page[n%statePage] = p.packState()
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		known = true
+		p, err := parsePack(value)
+		page[n%statePage], known = p.packState(), true
+		return true, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	// A damaged entry may name any number: no memory for what is not there.
 	if known {

@@ -31,6 +31,7 @@ type index interface {
 	Retire(segment pack.ID) error
 	SegmentPacks(segment pack.ID) ([]pack.ID, error)
 	Wasteful() (bool, error)
+	Waits() (bool, error)
 	Copies(t chunk.Type) iter.Seq2[Copy, error]
 	PutTreeRefs(number uint32, role byte, trees, data []uint32) error
 	TreeRefs(number uint32, role byte) (trees, data []uint32, ok bool, err error)
@@ -61,7 +62,8 @@ func suite(t *testing.T, make func(t *testing.T) index) {
 		{"empty", testEmpty}, {"round trip", testRoundTrip}, {"last wins", testLastWins}, {"repeated", testRepeated},
 		{"conflict", testConflict}, {"refused", testRefused}, {"packs", testPacks}, {"blobs", testBlobs},
 		{"loop", testLoop}, {"drop", testDrop}, {"closed", testClosed}, {"concurrent", testConcurrent},
-		{"own memory", testOwnMemory},
+		{"own memory", testOwnMemory}, {"condemned", testCondemned}, {"retired", testRetired}, {"halves", testHalves},
+		{"copies", testCopies}, {"numbers", testNumbers}, {"references", testRefs}, {"waste", testWaste},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -315,10 +317,19 @@ func testClosed(t *testing.T, x index) {
 	}
 	_, applied := x.Applied(packID(1000))
 	_, stats := x.Stats()
+	_, noted := x.Noted(blobID(1))
+	_, condemned := x.Condemned(packID(1))
+	_, packs := x.SegmentPacks(packID(1000))
+	_, waste := x.Wasteful()
+	_, _, _, refs := x.TreeRefs(1, 0)
 	for what, err := range map[string]error{
 		"apply": x.Apply(packID(1), []pack.Column{column(3, 0, chunk.Data, 0, 10)}), "applied": applied, "stats": stats,
 		"lookup": x.Lookup(chunk.Data, []chunk.ID{{}}, make([]pack.Location, 1)),
 		"has":    x.Has(chunk.Data, []chunk.ID{{}}, make([]bool, 1)), "drop": x.Drop(), "verify": x.Verify(),
+		"live":   x.Live(chunk.Data, []chunk.ID{{}}, make([]pack.ID, 1)),
+		"number": x.Number(chunk.Data, []chunk.ID{{}}, make([]uint32, 1)),
+		"noted":  noted, "condemned": condemned, "segment packs": packs, "wasteful": waste, "tree refs": refs,
+		"condemn": x.Condemn(blobID(1), []pack.ID{packID(1)}), "retire": x.Retire(packID(1000)),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: %v", what, err)
@@ -327,6 +338,11 @@ func testClosed(t *testing.T, x index) {
 	for _, err := range x.Blobs(chunk.Data) {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("blobs: %v", err)
+		}
+	}
+	for _, err := range x.Copies(chunk.Data) {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("copies: %v", err)
 		}
 	}
 }
@@ -338,7 +354,10 @@ func testConcurrent(t *testing.T, x index) {
 			for i := range 10 {
 				c := column(g*10+i, i%4, chunk.Data, 1000*g+50*i, 50)
 				apply1(t, x, packID(1000+g*10+i), c)
-				expect(t, x, c)
+				out := make([]bool, len(c.Entries))
+				if err := x.Has(chunk.Data, ids(1000*g+50*i, 50), out); err != nil || slices.Contains(out, false) {
+					t.Error("not found", err)
+				}
 			}
 		})
 		wg.Go(func() {
@@ -350,11 +369,30 @@ func testConcurrent(t *testing.T, x index) {
 				}
 				for range x.Packs() {
 				}
+				condemn(t, x, 100*g+i, 2000+10*g+i)
+				if err := x.PutTreeRefs(uint32(i), byte(g), nil, []uint32{1}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for i := range 10 {
+				other := column(500+g*10+i, 0, chunk.Data, 1000*g+50*i, 50)
+				apply1(t, x, packID(1500+g*10+i), other)
+				retired(t, x, 1500+g*10+i)
+				if err := x.Live(chunk.Data, ids(1000*g+50*i, 50), make([]pack.ID, 50)); err != nil {
+					t.Error(err)
+				}
+				for c, err := range x.Copies(chunk.Data) {
+					if err != nil || c.Number == 0 {
+						t.Error(c, err)
+					}
+				}
 			}
 		})
 	}
 	wg.Wait()
-	if s, err := x.Stats(); err != nil || s.Packs != 40 || s.Data != 2000 {
+	if s, err := x.Stats(); err != nil || s.Packs != 80 || s.Data != 2000 {
 		t.Errorf("stats %+v %v", s, err)
 	}
 }

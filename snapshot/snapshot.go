@@ -38,7 +38,7 @@ type Snapshot struct {
 	Checkpoint  bool // of a backup that was not through: its tree is what was done so far
 	Program     string
 	Excludes    []string
-	Expires     Time // until then it is kept, afterwards retention forgets it
+	Expires     Time       // until then it is kept, afterwards retention forgets it
 	Degraded    [][32]byte // packs with fewer shards than the layout wants
 	Description string
 }

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"cairn/chunk"
@@ -19,12 +20,23 @@ const (
 	pieceMask     = 1<<11 - 1
 )
 
-// SaveTree stores a directory's nodes, sorted by name, as tree pieces and returns what goes into the
+// SaveTree is SaveNodes of a slice.
+func SaveTree(ctx context.Context, nodes []Node, save SaveFunc) (content []chunk.ID, depth uint8, err error) {
+	return SaveNodes(ctx, func(yield func(*Node) bool) {
+		for i := range nodes {
+			if !yield(&nodes[i]) {
+				return
+			}
+		}
+	}, save)
+}
+
+// SaveNodes stores a directory's nodes, sorted by name, as tree pieces and returns what goes into the
 // Content and Depth of its own node. A directory without nodes has no content. Equal nodes give equal
 // content whenever and wherever they are saved, and directories that differ in a few nodes share all
 // other pieces. A node that cannot be stored gives a *NodeError. The plaintext passed to save is valid
 // only until save returns.
-func SaveTree(ctx context.Context, nodes []Node, save SaveFunc) (content []chunk.ID, depth uint8, err error) {
+func SaveNodes(ctx context.Context, nodes iter.Seq[*Node], save SaveFunc) (content []chunk.ID, depth uint8, err error) {
 	var p pieceBuilder
 	var pieces []chunk.ID
 	flush := func() error {
@@ -40,8 +52,7 @@ func SaveTree(ctx context.Context, nodes []Node, save SaveFunc) (content []chunk
 		p.reset()
 		return nil
 	}
-	for i := range nodes {
-		n := &nodes[i]
+	for n := range nodes {
 		if p.count >= minPiece && (p.count >= maxPiece || BeginsPiece(n.Name)) {
 			if err := flush(); err != nil {
 				return nil, 0, err

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync/atomic"
 
 	"cairn/chunk"
@@ -72,7 +73,7 @@ func (e *entry) set(n *snapshot.Node, clean bool) {
 
 // complete records the node of a file that was read.
 func (r *run) complete(ctx context.Context, j job, n *snapshot.Node, clean bool) error {
-	j.entry().set(n, clean)
+	r.front.set(j.d, j.i, n, clean, nil)
 	r.o.Progress.Files.Add(1)
 	return r.leave(ctx, j.d)
 }
@@ -92,7 +93,8 @@ func (r *run) leave(ctx context.Context, d *dir) error {
 		}
 		r.handles.drop(d.h)
 		if d.parent == nil {
-			r.root.content, r.root.depth, r.root.done = content, depth, true
+			r.front.end(d)
+			r.root, r.done = snapshot.Root{Content: content, Depth: depth}, true
 			return nil
 		}
 		p := d.parent
@@ -109,7 +111,7 @@ func (r *run) leave(ctx context.Context, d *dir) error {
 				n = calm
 			}
 		}
-		p.entries[d.index].set(&n, n.Error == "")
+		r.front.set(p, d.index, &n, n.Error == "", d)
 		r.o.Progress.Dirs.Add(1)
 		d = p
 	}
@@ -129,7 +131,7 @@ func (r *run) saveDir(ctx context.Context, d *dir) (content []chunk.ID, depth ui
 		}
 	}
 	if !reused {
-		if content, depth, err = snapshot.SaveTree(ctx, d.nodes(count), r.saveTree); err != nil {
+		if content, depth, err = snapshot.SaveNodes(ctx, d.done(), r.saveTree); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -139,7 +141,6 @@ func (r *run) saveDir(ctx context.Context, d *dir) (content []chunk.ID, depth ui
 	if r.o.Cache != nil && !(reused && d.mem.cached && d.mem.settled()) {
 		r.remember(d, content, depth)
 	}
-	d.mem, d.entries = nil, nil
 	return content, depth, nil
 }
 
@@ -178,7 +179,18 @@ func classIndex(t snapshot.NodeType) int {
 	return 2
 }
 
-// nodes returns the directory's nodes in order.
+// done iterates over the directory's nodes in order.
+func (d *dir) done() iter.Seq[*snapshot.Node] {
+	return func(yield func(*snapshot.Node) bool) {
+		for i := range d.entries {
+			if n := d.entries[i].node; n != nil && !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// nodes returns a copy of them.
 func (d *dir) nodes(count int) []snapshot.Node {
 	nodes := make([]snapshot.Node, 0, count)
 	for i := range d.entries {

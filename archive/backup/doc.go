@@ -19,6 +19,11 @@
 //   - A file that changed while it was read is stored as read, warned about, and not trusted next time.
 //   - A file whose reading broke off keeps what came before the error: Content, Holes and Size describe
 //     exactly that prefix, and Error says that it is not the file.
+//   - A checkpoint names only what the Saver had taken when the state of the tree was frozen. In it, a node without Error is what it
+//     is in the final snapshot; a directory with entries that were not done, and a file that is being read, carry an Error. Making one
+//     stops the walk for the copy of a pointer for each entry of the open directories.
+//   - When the Saver says that what the snapshot needs is gone (archive.ErrStoreAnew), everything is walked again, at
+//     most maxAgain times: Known is asked again for what the memory has, so that only what is gone is read. Streams cannot be read again.
 //   - Sockets, fifos and devices are never opened. Symlinks are never followed, but for the parents of
 //     the paths that were named.
 //   - Directories are reached through descriptors of their parents. A directory that is moved away
@@ -30,6 +35,6 @@
 // entries are held until it is done, about 0.6 KiB each: a directory of 200,000 files was backed up in 200 MB, and
 // looked through again, unchanged, in 300 MB (with the garbage collector's share and a stat cache in memory).
 //
-// After a crash or an error nothing is left but blobs that no snapshot names, and records of the stat
+// After a crash or an error nothing is left but blobs that no snapshot names, or only a checkpoint does, and records of the stat
 // cache that are believed only as far as Known confirms them: the next run goes on from there.
 package backup

@@ -31,9 +31,14 @@ type store struct {
 	blobs   map[blobKey][]byte
 	fresh   map[chunk.Type]int // new blobs since the last reset
 	commits []*snapshot.Snapshot
-	fail    func(t chunk.Type, plain []byte) error
-	inSave  int
-	most    int // Saves at once
+
+	checkpoints []*snapshot.Snapshot
+	shown       chan *snapshot.Snapshot          // receives each checkpoint, if there is room
+	refuse      func(s *snapshot.Snapshot) error // of checkpoints
+	commit      func(s *store, n int) error      // before the n-th commit, from 1
+	fail        func(t chunk.Type, plain []byte) error
+	inSave      int
+	most        int // Saves at once
 }
 
 func newStore() *store {
@@ -85,7 +90,31 @@ func (s *store) Commit(ctx context.Context, snap *snapshot.Snapshot) (chunk.ID, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commits = append(s.commits, snap)
+	if s.commit != nil {
+		if err := s.commit(s, len(s.commits)); err != nil {
+			return chunk.ID{}, err
+		}
+	}
 	return chunk.Sum(plain), nil
+}
+
+func (s *store) Checkpoint(ctx context.Context, snap *snapshot.Snapshot) error {
+	if _, err := snap.Encode(); err != nil {
+		return err
+	}
+	if s.refuse != nil {
+		if err := s.refuse(snap); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.checkpoints = append(s.checkpoints, snap)
+	s.mu.Unlock()
+	select {
+	case s.shown <- snap:
+	default:
+	}
+	return nil
 }
 
 func (s *store) load(_ context.Context, id chunk.ID) ([]byte, error) { return s.get(chunk.Tree, id) }

@@ -112,6 +112,10 @@ func (rd *reader) read(ctx context.Context, j job, l *link) (gone bool, err erro
 	if st.size == 0 {
 		src.size, src.sparse = int64(rd.o.Params.Min), false
 	}
+	if src.size > int64(rd.o.Params.Min) { // of others there is nothing to show before they are done
+		c.gaps = func() []snapshot.Range { return src.holes }
+		rd.front.read(j, &n, c)
+	}
 	broken, err := rd.consume(ctx, src, c)
 	if err != nil {
 		return false, err

@@ -28,6 +28,7 @@ func (r *run) list(ctx context.Context, d *dir, recorded *snapshot.Node) error {
 		return err
 	}
 	d.open.Add(int64(len(todo) + len(d.subdirs)))
+	r.front.begin(d)
 	r.stack.push(d)
 	for _, i := range todo {
 		select {

@@ -21,6 +21,12 @@ type Saver interface {
 	Commit(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error)
 }
 
+// Checkpointer is a Saver that can publish a snapshot of what is done so far, beside Saves. What it names was saved before. An error
+// ends nothing: the backup goes on without the checkpoint.
+type Checkpointer interface {
+	Checkpoint(ctx context.Context, s *snapshot.Snapshot) error
+}
+
 // Cache holds the stat cache of one series. A key that was never put is no error. Both may be called
 // concurrently; neither slice is kept after return. Values are at most maxRecord bytes plus one entry.
 type Cache interface {
@@ -44,6 +50,8 @@ type Options struct {
 	Host, Series, User, Source, Role string
 	Description, Program             string
 	Tags                             []string
+	Pinned                           bool
+	Expires                          snapshot.Time
 	Time                             time.Time // recorded as the start; zero: now
 	PreviousID                       chunk.ID  // of the series' last snapshot, recorded
 
@@ -67,14 +75,27 @@ type Options struct {
 	Concurrency int   // walkers and savers; 0: GOMAXPROCS
 	MemoryLimit int64 // of file data in flight; 0: 48 MiB; raised to what one large file needs
 
+	// A checkpoint is published after so much time or so many bytes stored, if data was stored since the last one and the Saver is
+	// a Checkpointer. 0: CheckpointEvery and CheckpointBytes; a time below 0: never.
+	CheckpointEvery time.Duration
+	CheckpointBytes int64
+
 	Progress *Progress
 	Warn     func(path string, err error) // called one at a time, for each error and warning; may be nil
 
 	clock func() time.Time // for tests: the racy rule depends on it
 	fault func(op, path string, offset int64) error
+	nudge <-chan struct{} // for tests: checkpoint now
 }
 
 const defaultMemory = 48 << 20
+
+// How often a long backup publishes a checkpoint. What an interruption leaves unprotected is at most that much, and a checkpoint
+// costs the pack that it closes before it is full and a few requests.
+const (
+	CheckpointEvery = 10 * time.Minute
+	CheckpointBytes = 32 << 30
+)
 
 // applyDefaults returns a copy in which every number is set.
 func (o Options) applyDefaults() (Options, error) {
@@ -92,6 +113,12 @@ func (o Options) applyDefaults() (Options, error) {
 	}
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = defaultMemory
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = CheckpointEvery
+	}
+	if o.CheckpointBytes == 0 {
+		o.CheckpointBytes = CheckpointBytes
 	}
 	if o.Progress == nil {
 		o.Progress = new(Progress)

@@ -35,8 +35,23 @@ func (p *Progress) Current() string {
 // Changes counts nodes by what the previous backup knew of them.
 type Changes struct{ New, Changed, Unchanged uint64 }
 
+// since makes what a second walk counted into what a first one, which counted e, and it found together.
+func (c *Changes) since(e Changes) {
+	total := c.Total()
+	c.New = min(e.New, total)
+	c.Changed = min(e.Changed, total-c.New)
+	c.Unchanged = total - c.New - c.Changed
+}
+
 // Total is the number of nodes.
 func (c Changes) Total() uint64 { return c.New + c.Changed + c.Unchanged }
+
+// rewind begins counting what is done anew; what was read and stored stays.
+func (p *Progress) rewind() {
+	for _, n := range []*atomic.Int64{&p.Files, &p.Dirs, &p.Bytes, &p.FoundFiles, &p.FoundBytes, &p.Errors, &p.Warnings} {
+		n.Store(0)
+	}
+}
 
 // Report says what a backup did.
 type Report struct {
@@ -78,6 +93,13 @@ type tally struct {
 	warnings notes
 	warn     func(string, error)
 	progress *Progress
+}
+
+// carry takes over what an earlier walk stored.
+func (t *tally) carry(from *tally) {
+	t.dataBlobs.Store(from.dataBlobs.Load())
+	t.treeBlobs.Store(from.treeBlobs.Load())
+	t.treeStored.Store(from.treeStored.Load())
 }
 
 type notes struct {

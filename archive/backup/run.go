@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cairn/archive"
 	"cairn/chunk"
 	"cairn/snapshot"
 	"cairn/snapshot/pattern"
@@ -30,6 +31,7 @@ type run struct {
 	handles      handles
 	links        links
 	stack        stack
+	front        frontier
 	buffers      *buffers
 	cutter       *chunk.Cutter // cloned by each reader
 	rules        pattern.Bound
@@ -41,14 +43,18 @@ type run struct {
 	lanes  chan struct{} // large files being read
 	stamp  uint64        // of the records of the stat cache
 	began  time.Time     // time stamps from then on are not trusted next time
+	first  time.Time     // when the first walk began
 
 	ways sync.Map // path of a directory on the way to a named one → its []snapshot.Node
-	root struct { // set when the last directory is done
-		content []chunk.ID
-		depth   uint8
-		done    bool
-	}
+	root snapshot.Root
+	done bool // the last directory is, and root is set
+
+	earlier *Report // of the first walk, when this is another one
 }
+
+// maxAgain is how often a backup walks again because a prune removed something that it had relied on. Each time takes a whole prune
+// between the walk and the end of the commit.
+const maxAgain = 5
 
 func newRun(w Saver, o Options) (*run, error) {
 	cutter, err := chunk.NewCutter(o.Params)
@@ -56,6 +62,7 @@ func newRun(w Saver, o Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{w: w, o: o, cutter: cutter, markers: o.markers(), began: o.clock()}
+	r.first = r.began
 	r.tally.warn, r.tally.progress = o.Warn, o.Progress
 	r.stack.wake.L = &r.stack.mu
 	r.stamp = uint64(r.began.UnixNano())
@@ -89,18 +96,46 @@ func Run(ctx context.Context, w Saver, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	for range maxAgain {
+		report, err := r.walk(ctx, paths)
+		if !errors.Is(err, archive.ErrStoreAnew) {
+			return report, err
+		}
+		if r, err = r.again(paths, err); err != nil {
+			return nil, err
+		}
+	}
+	return r.walk(ctx, paths)
+}
+
+// walk backs up the paths once.
+func (r *run) walk(ctx context.Context, paths []string) (*Report, error) {
 	p, roots := makePlan(paths, func(path string, err error) { r.tally.fail(path, err) })
 	if len(roots) == 0 {
 		return nil, r.noPaths()
 	}
-	r.rules = o.Excludes.Bind(roots)
-	if err := r.tree(ctx, p); err != nil {
+	r.rules = r.o.Excludes.Bind(roots)
+	if err := r.tree(ctx, p, paths); err != nil {
 		return nil, err
 	}
 	return r.commit(ctx, paths, func() bool {
 		parent := r.o.Parent
 		return parent != nil && r.sameWay(ctx, "/", snapshot.Root{Content: parent.Content, Depth: parent.Depth})
 	})
+}
+
+// again makes the run that walks once more after why. What is still stored is known from the stat cache of this one, so that only the rest
+// is read. The report goes on counting what is read and stored, and keeps to what the first walk found changed.
+func (r *run) again(paths []string, why error) (*run, error) {
+	next, err := newRun(r.w, r.o)
+	if err != nil {
+		return nil, err
+	}
+	next.first, next.earlier = r.first, r.report()
+	next.tally.carry(&r.tally)
+	r.o.Progress.rewind()
+	next.tally.note(paths[0], fmt.Errorf("walking again: %w", why))
+	return next, nil
 }
 
 func (r *run) noPaths() error {
@@ -111,8 +146,9 @@ func (r *run) noPaths() error {
 }
 
 // tree runs the pipeline of doc.go until the root directory is done.
-func (r *run) tree(ctx context.Context, p *plan) error {
+func (r *run) tree(ctx context.Context, p *plan, paths []string) error {
 	g, ctx := errgroup.WithContext(ctx)
+	done := make(chan struct{})
 	defer r.handles.closeAll()
 	defer context.AfterFunc(ctx, r.stack.close)()
 
@@ -123,11 +159,12 @@ func (r *run) tree(ctx context.Context, p *plan) error {
 	}, nil)
 	r.stage(g, r.o.Concurrency, func() error { return r.walker(ctx) }, func() { close(r.files) })
 	r.stage(g, 2*r.o.Concurrency, func() error { return r.reader(ctx) }, func() { close(r.chunks) })
-	r.stage(g, r.o.Concurrency, func() error { return r.saver(ctx) }, nil)
+	r.stage(g, r.o.Concurrency, func() error { return r.saver(ctx) }, func() { close(done) })
+	g.Go(func() error { return r.checkpoints(ctx, done, paths, r.frozenTree) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if !r.root.done {
+	if !r.done {
 		return errors.New("the walk ended before the root directory was done")
 	}
 	return nil
@@ -154,16 +191,8 @@ func (r *run) stage(g *errgroup.Group, n int, work func() error, after func()) {
 
 // commit makes the snapshot of the finished root. same says that it equals the one before although the root differs.
 func (r *run) commit(ctx context.Context, paths []string, same func() bool) (*Report, error) {
-	report := r.tally.report(r.o.Time, r.o.Time.Add(r.o.clock().Sub(r.began)))
-	s := &snapshot.Snapshot{
-		Content: r.root.content, Depth: r.root.depth,
-		Start: snapshot.TimeOf(report.Start), End: snapshot.TimeOf(report.End),
-		Series: r.o.Series, Host: r.o.Host, User: r.o.User, Source: r.o.Source, Role: r.o.Role,
-		Paths: paths, Tags: r.o.Tags, Previous: r.o.PreviousID,
-		Stats: report.stats(), Errors: report.Errors,
-		Program: r.o.Program, Excludes: r.o.rules(), Description: r.o.Description,
-	}
-	_, s.ZoneOffset = report.Start.Zone()
+	report := r.report()
+	s := r.snapshot(report, paths, r.root)
 	report.Snapshot = s
 	if r.o.SkipIfUnchanged && (r.unchanged() || same()) {
 		report.Unchanged = true
@@ -174,13 +203,40 @@ func (r *run) commit(ctx context.Context, paths []string, same func() bool) (*Re
 		return nil, err
 	}
 	report.ID, s.ID = id, id
-	report.End = r.o.Time.Add(r.o.clock().Sub(r.began)) // what was still on its way when the last file was read is part of it
+	report.End = r.now() // what was still on its way when the last file was read is part of it
 	return report, nil
 }
 
+// now is the time by the clock that said when the backup began.
+func (r *run) now() time.Time { return r.o.Time.Add(r.o.clock().Sub(r.first)) }
+
+func (r *run) report() *Report {
+	report := r.tally.report(r.o.Time, r.now())
+	if e := r.earlier; e != nil {
+		report.Files.since(e.Files)
+		report.Dirs.since(e.Dirs)
+		report.Others.since(e.Others)
+	}
+	return report
+}
+
+// snapshot makes the snapshot of a tree.
+func (r *run) snapshot(report *Report, paths []string, root snapshot.Root) *snapshot.Snapshot {
+	s := &snapshot.Snapshot{
+		Content: root.Content, Depth: root.Depth,
+		Start: snapshot.TimeOf(report.Start), End: snapshot.TimeOf(report.End),
+		Series: r.o.Series, Host: r.o.Host, User: r.o.User, Source: r.o.Source, Role: r.o.Role,
+		Paths: paths, Tags: r.o.Tags, Previous: r.o.PreviousID,
+		Stats: report.stats(), Errors: report.Errors, Pinned: r.o.Pinned, Expires: r.o.Expires,
+		Program: r.o.Program, Excludes: r.o.rules(), Description: r.o.Description,
+	}
+	_, s.ZoneOffset = report.Start.Zone()
+	return s
+}
+
 func (r *run) unchanged() bool {
-	return len(r.o.PreviousContent) > 0 && r.o.PreviousDepth == r.root.depth &&
-		slices.Equal(r.o.PreviousContent, r.root.content)
+	return len(r.o.PreviousContent) > 0 && r.o.PreviousDepth == r.root.Depth &&
+		slices.Equal(r.o.PreviousContent, r.root.Content)
 }
 
 // sameWay says whether a directory on the way to named paths leads to the same things as before. Its own times do not

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cairn/archive"
 	"cairn/chunk"
+	"cairn/remote"
 	"cairn/snapshot"
 )
 
@@ -35,7 +38,7 @@ func RunStream(ctx context.Context, w Saver, o Options, name string, src io.Read
 	}
 	full := "/" + strings.Join(elems, "/")
 	r.o.Progress.current.Store(&full)
-	ids, size, err := r.stream(ctx, src)
+	ids, size, err := r.stream(ctx, src, full, elems)
 	if err != nil {
 		return nil, err
 	}
@@ -44,16 +47,20 @@ func RunStream(ctx context.Context, w Saver, o Options, name string, src io.Read
 			return nil, err
 		}
 	}
-	file := r.virtual(elems[len(elems)-1], snapshot.File, 0o600)
+	file := r.streamNode(elems)
 	file.Size = size
 	if err := r.setContent(ctx, "", &file, ids); err != nil {
 		return nil, err
 	}
-	if err := r.plant(ctx, elems, file); err != nil {
+	if r.root, err = r.plant(ctx, elems, file); err != nil {
 		return nil, err
 	}
 	r.countStream(len(elems)-1, size)
-	return r.commit(ctx, []string{full}, func() bool { return r.sameStream(ctx, full, &file) })
+	report, err := r.commit(ctx, []string{full}, func() bool { return r.sameStream(ctx, full, &file) })
+	if errors.Is(err, archive.ErrStoreAnew) {
+		err = remote.WithHint(fmt.Errorf("%w, and a stream cannot be read a second time", err), "run the backup again")
+	}
+	return report, err
 }
 
 // streamPath takes a name apart and refuses what no node may be called.
@@ -72,10 +79,21 @@ func streamPath(name string) ([]string, error) {
 }
 
 // stream saves the chunks of src.
-func (r *run) stream(ctx context.Context, src io.Reader) (ids []chunk.ID, size uint64, err error) {
+func (r *run) stream(ctx context.Context, src io.Reader, full string, elems []string) (ids []chunk.ID, size uint64, err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	r.stage(g, r.o.Concurrency, func() error { return r.saver(ctx) }, nil)
 	c := newContent(func(all []chunk.ID) error { ids = all; return nil })
+	done := make(chan struct{})
+	r.stage(g, r.o.Concurrency, func() error { return r.saver(ctx) }, func() { close(done) })
+	g.Go(func() error {
+		return r.checkpoints(ctx, done, []string{full}, func(ctx context.Context) (snapshot.Root, error) {
+			file := r.streamNode(elems)
+			n, err := r.frozenFile(ctx, &file, c)
+			if err != nil || len(n.Content) == 0 {
+				return snapshot.Root{}, err
+			}
+			return r.plant(ctx, elems, *n)
+		})
+	})
 	type result struct {
 		size uint64
 		err  error
@@ -111,16 +129,17 @@ func (r *run) virtual(name string, kind snapshot.NodeType, mode uint32) snapshot
 		User: r.owners.user(uid), Group: r.owners.group(gid), Mtime: now, Ctime: now}
 }
 
+// streamNode makes the node of the stream, without its content.
+func (r *run) streamNode(elems []string) snapshot.Node {
+	return r.virtual(elems[len(elems)-1], snapshot.File, 0o600)
+}
+
 // plant saves the directories above a virtual file.
-func (r *run) plant(ctx context.Context, elems []string, n snapshot.Node) error {
+func (r *run) plant(ctx context.Context, elems []string, n snapshot.Node) (snapshot.Root, error) {
 	for i := len(elems) - 1; ; i-- {
 		content, depth, err := snapshot.SaveTree(ctx, []snapshot.Node{n}, r.saveTree)
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			r.root.content, r.root.depth, r.root.done = content, depth, true
-			return nil
+		if err != nil || i == 0 {
+			return snapshot.Root{Content: content, Depth: depth}, err
 		}
 		n = r.virtual(elems[i-1], snapshot.Dir, 0o755)
 		n.Content, n.Depth = content, depth

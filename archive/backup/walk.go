@@ -207,7 +207,7 @@ func (r *run) unread(ctx context.Context, d *dir, e *entry, err error) error {
 func (r *run) hollow(ctx context.Context, d *dir) error {
 	n := d.node
 	n.Error = d.failed
-	d.parent.entries[d.index].set(&n, n.Error == "")
+	r.front.set(d.parent, d.index, &n, n.Error == "", nil)
 	r.o.Progress.Dirs.Add(1)
 	return r.leave(ctx, d.parent)
 }

@@ -27,34 +27,23 @@ var errOther = remote.WithHint(errors.New("index segments vanish under this run:
 func (r *rewrite) unname(ctx context.Context) error {
 	for {
 		var gone []pack.ID
-		var keep []pack.Column
-		blobs := 0
 		for _, id := range sorted(r.segments) {
-			s := r.segments[id]
-			if !r.replaceable(s) {
-				continue
-			}
-			columns, err := r.a.ReadSegment(ctx, id)
-			if archive.Unfinished(err) {
-				return errOther
-			}
-			if err != nil {
-				return fmt.Errorf("index segment %s: %w", id.Short(), err)
-			}
-			gone = append(gone, id)
-			for _, c := range columns {
-				if _, moved := r.moved[c.Pack]; !moved {
-					keep = append(keep, c)
-					blobs += len(c.Entries)
-				}
-			}
-			if blobs > keepBlobs {
-				break // the others come in the next turn
+			if r.replaceable(r.segments[id]) {
+				gone = append(gone, id)
 			}
 		}
 		if len(gone) > 0 {
-			if err := r.replace(ctx, gone, keep); err != nil {
+			replaced, err := r.mover.ReplaceSegments(ctx, gone, archive.ReplaceOptions{Drop: r.isMoved, Vanished: func(pack.ID) error { return errOther }, Removing: r.removing})
+			r.report.Segments += replaced.Removed
+			r.report.Shards += replaced.Shards
+			if err != nil {
 				return err
+			}
+			if len(replaced.Locked) > 0 {
+				return fmt.Errorf("remove index segments of a former layout: %w", remote.ErrLocked)
+			}
+			for _, id := range gone {
+				delete(r.segments, id)
 			}
 		}
 		fresh, err := r.relist(ctx)
@@ -67,8 +56,10 @@ func (r *rewrite) unname(ctx context.Context) error {
 	}
 }
 
-// keepBlobs bounds what is kept of removed segments until it is published again: 2^18 entries of about 60 bytes.
-const keepBlobs = 1 << 18
+func (r *rewrite) isMoved(c *pack.Column) bool {
+	_, moved := r.moved[c.Pack]
+	return moved
+}
 
 // replaceable says whether an index pack has to go: it names what was moved, or it is in a former layout and keeps nothing
 // there.
@@ -79,15 +70,10 @@ func (r *rewrite) replaceable(s *segment) bool {
 	return slices.ContainsFunc(s.packs, func(id pack.ID) bool { _, ok := r.moved[id]; return ok })
 }
 
-// replace publishes the columns that are kept, and then removes the index packs that named them. Two runs at once: each publishes
+// removing is called between the publication of what is kept and the removal. Two runs at once: each publishes
 // before it looks whether the segments are still there, and looks for new ones after it removed some. So of two that
 // replace the same segment one sees it vanish and stops before it removes a pack, or the other sees what it published.
-func (r *rewrite) replace(ctx context.Context, gone []pack.ID, keep []pack.Column) error {
-	if len(keep) > 0 {
-		if err := r.mover.Name(ctx, keep); err != nil {
-			return err
-		}
-	}
+func (r *rewrite) removing(ctx context.Context, gone []pack.ID) error {
 	listed, err := r.listed(ctx)
 	if err != nil {
 		return err
@@ -98,15 +84,6 @@ func (r *rewrite) replace(ctx context.Context, gone []pack.ID, keep []pack.Colum
 		}
 	}
 	r.noteRemoval(gone)
-	for _, id := range gone {
-		left, err := r.a.RemovePack(ctx, r.segments[id].at, id, chunk.Index)
-		if err != nil {
-			return err
-		}
-		r.report.Shards += left
-		r.report.Segments++
-		delete(r.segments, id)
-	}
 	return nil
 }
 

@@ -38,7 +38,9 @@ With nothing configured, the first backup makes an archive in your data director
 A backup goes on while members are missing, as long as k are there: the snapshot is then degraded, which
 is a warning (with --strict exit code 5) and healed by the next backup or repair that reaches them.
 
-An interrupted backup is resumed by running it again: what had reached the archive is not uploaded twice.
+An interrupted backup is resumed by running it again: what had reached the archive is not uploaded twice. Every 10 minutes,
+or 32 GiB stored, a long one publishes a checkpoint, a snapshot of what is done so far: it protects that from "cairn prune", and the
+files that were finished can be restored from it. The next complete backup of the series removes it.
 
 Backups of the same paths on the same host make a series: each knows the one before. --series NAME puts
 snapshots into a series of that name, for paths that vary from run to run.
@@ -52,6 +54,8 @@ Examples:
   cairn backup / --one-file-system --exclude '*.tmp' --exclude-caches
   cairn backup /srv --exclude-file /etc/cairn/exclude --tag nightly --skip-if-unchanged
   cairn backup --command db.sql -- pg_dump mydb
+  cairn backup /srv/www --pin --tag release-7 --description "before the upgrade"
+  cairn backup /srv/campaign --expire-at 2027-03-31
   mysqldump --all-databases | cairn backup --stdin all.sql`,
 		Flags:  backupFlags(),
 		Action: func(c *cli.Context) error { return e.runBackup(c) },
@@ -71,6 +75,9 @@ func backupFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "tag", Usage: "give the snapshot a `TAG`"},
 		&cli.StringFlag{Name: "series", Usage: "add to the series `NAME` (default: host and paths)"},
 		&cli.StringFlag{Name: "host", Usage: "record `NAME` as the host (default: this host's name)"},
+		&cli.BoolFlag{Name: "pin", Usage: "pin the snapshot: no rule of forget removes it"},
+		expiryFlag(""),
+		&cli.DurationFlag{Name: "checkpoint-every", Value: backup.CheckpointEvery, Usage: "publish what is done so far after each `DURATION` of a long backup (90s, 10m, 1h); 0: never"},
 		&cli.StringFlag{Name: "description", Usage: "describe the snapshot by `TEXT`"},
 		&cli.BoolFlag{Name: "skip-if-unchanged", Usage: "make no snapshot when nothing changed"},
 		&cli.BoolFlag{Name: "force", Usage: "read all files, also those that seem unchanged; what the archive has is still not stored twice"},
@@ -191,6 +198,16 @@ func (e *env) backupOptions(c *cli.Context) (backup.Options, error) {
 		IgnoreInode: c.Bool("ignore-inode"), IgnoreCtime: c.Bool("ignore-ctime"),
 		Force: c.Bool("force"), SkipIfUnchanged: c.Bool("skip-if-unchanged"),
 		Host: first(c.String("host"), hostname()), User: username(),
+		Pinned: c.Bool("pin"), CheckpointEvery: c.Duration("checkpoint-every"),
+	}
+	if o.CheckpointEvery <= 0 || c.Bool("dry-run") {
+		o.CheckpointEvery = -1
+	}
+	if text := c.String("expire-at"); text != "" {
+		var err error
+		if o.Expires, err = parseExpiry(text, o.Time); err != nil {
+			return o, usage("backup: --expire-at: %w", err)
+		}
 	}
 	stream := first(c.String("stdin"), c.String("command"))
 	switch {

@@ -201,6 +201,8 @@ func (d *dryWriter) Commit(context.Context, *snapshot.Snapshot) (chunk.ID, error
 	return chunk.ID{}, nil
 }
 
+func (d *dryWriter) Checkpoint(context.Context, *snapshot.Snapshot) error { return nil }
+
 // readOnly keeps a dry run from writing to the stat cache what the archive does not have.
 type readOnly struct{ backup.Cache }
 

@@ -16,6 +16,8 @@ func commands(e *env) []*cli.Command {
 		statsCommand(e),
 		statusCommand(e),
 		tagCommand(e),
+		forgetCommand(e),
+		pruneCommand(e),
 		checkCommand(e),
 		repairCommand(e),
 		memberCommand(e),

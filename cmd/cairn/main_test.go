@@ -29,6 +29,7 @@ func TestScript(t *testing.T) {
 			"exits": exits, // exits CODE COMMAND ARGS…
 			"flip":  flip,  // flip GLOB: invert a byte in the middle of the first file that matches
 			"first": firstOf,
+			"sleep": sleep, // sleep DURATION
 		},
 	})
 }

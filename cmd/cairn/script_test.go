@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -58,4 +59,14 @@ func firstOf(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: first VARIABLE GLOB")
 	}
 	ts.Setenv(args[0], matches(ts, args[1]))
+}
+
+// sleep waits, for what goes by the clock.
+func sleep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sleep DURATION")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
 }

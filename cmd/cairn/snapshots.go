@@ -27,9 +27,14 @@ func selectFlags() []cli.Flag {
 func snapshotsCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
 		Name: "snapshots", Usage: "list snapshots", ArgsUsage: "[SNAPSHOT…]",
-		Description: `Lists the snapshots of the archive, the oldest first. Incomplete ones were published by a backup
-that did not come to its end: they protect what they name, but are no backup. NEW is what a backup added to the
-archive, compressed.
+		Description: `Lists the snapshots of the archive, the oldest first. Remarks in brackets stand behind the paths:
+  incomplete  published by a backup that is at work or did not come to its end: it protects what it names, but is no backup
+  checkpoint  made by a long backup that is at work or was interrupted: the files that were finished can be restored by its id
+  partial     something could not be read; "errors" says how much
+  degraded    some packs have fewer shards than the layout wants; "cairn repair" heals that
+  pinned      no rule of "cairn forget" removes it
+  expires     "cairn forget" keeps it until then and removes it afterwards
+NEW is what a backup added to the archive, compressed.
 
 Examples:
   cairn snapshots
@@ -50,8 +55,12 @@ func (e *env) listSnapshots(c *cli.Context, a *archive.Archive) (list []*snapsho
 	for _, d := range bad {
 		e.warn("%v", d)
 	}
-	f := snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
-	return f.Apply(list), len(bad) > 0, nil
+	return snapshotFilter(c).Apply(list), len(bad) > 0, nil
+}
+
+// snapshotFilter is what the select flags say.
+func snapshotFilter(c *cli.Context) snapshot.Filter {
+	return snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
 }
 
 func (e *env) runSnapshots(c *cli.Context) error {
@@ -95,7 +104,7 @@ func (e *env) printSnapshots(list []*snapshot.Snapshot) error {
 	for _, s := range list {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", s.ID.Short(), s.Start.Time().Format("2006-01-02 15:04:05"), printable(s.Host),
 			humanize.Comma(int64(s.Stats[snapshot.StatFilesTotal])), humanize.IBytes(s.Stats[snapshot.StatBytesTotal]),
-			humanize.IBytes(s.Stats[snapshot.StatBytesStored]), printable(strings.Join(s.Tags, ",")), printable(strings.Join(s.Paths, " ")), remarks(s))
+			humanize.IBytes(s.Stats[snapshot.StatBytesStored]), printable(strings.Join(s.Tags, ",")), printable(strings.Join(s.Paths, " ")), remarks(s, e.now()))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -105,12 +114,15 @@ func (e *env) printSnapshots(list []*snapshot.Snapshot) error {
 }
 
 // remarks are what a person should notice about a snapshot.
-func remarks(s *snapshot.Snapshot) string {
+func remarks(s *snapshot.Snapshot, now time.Time) string {
 	var r []string
-	if s.Incomplete {
+	switch {
+	case s.Checkpoint: // it is incomplete and partial, too
+		r = append(r, "checkpoint")
+	case s.Incomplete:
 		r = append(r, "incomplete")
 	}
-	if s.Partial {
+	if s.Partial && !s.Checkpoint {
 		r = append(r, "partial")
 	}
 	if n := s.Stats[snapshot.StatErrors]; n > 0 {
@@ -121,6 +133,13 @@ func remarks(s *snapshot.Snapshot) string {
 	}
 	if s.Pinned {
 		r = append(r, "pinned")
+	}
+	if at := s.Expires.Time(); !s.Expires.IsZero() {
+		what := "expires "
+		if !at.After(now) {
+			what = "expired "
+		}
+		r = append(r, what+at.Format("2006-01-02 15:04"))
 	}
 	if len(r) == 0 {
 		return ""
@@ -134,6 +153,10 @@ func snapshotJSON(s *snapshot.Snapshot) map[string]any {
 		"series": s.Series, "host": s.Host, "user": s.User, "paths": nonNil(s.Paths), "tags": nonNil(s.Tags), "stats": s.Stats,
 		"incomplete": s.Incomplete, "partial": s.Partial, "degraded_packs": len(s.Degraded), "errors": errorList(s.Errors), "program": s.Program,
 		"description": s.Description, "excludes": nonNil(s.Excludes),
+	}
+	m["checkpoint"], m["pinned"] = s.Checkpoint, s.Pinned
+	if !s.Expires.IsZero() {
+		m["expires"] = s.Expires.Time().UTC().Format(time.RFC3339Nano)
 	}
 	if !s.Previous.IsZero() {
 		m["previous"] = s.Previous.String()

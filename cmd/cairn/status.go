@@ -181,7 +181,7 @@ func (e *env) printStatus(s *statusOf) error {
 		fmt.Fprintln(w, "LATEST\tTIME\tREMARKS\tSERIES")
 	}
 	for _, snap := range s.series {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", snap.ID.Short(), snap.Start.Time().Format("2006-01-02 15:04:05"), strings.TrimSpace(remarks(snap)), printable(snap.Series))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", snap.ID.Short(), snap.Start.Time().Format("2006-01-02 15:04:05"), strings.TrimSpace(remarks(snap, e.now())), printable(snap.Series))
 	}
 	if err := w.Flush(); err != nil {
 		return err

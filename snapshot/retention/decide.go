@@ -2,7 +2,6 @@ package retention
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -213,7 +212,7 @@ func (d *decider) apply(list []Decision, counted []int) {
 		}
 		for _, tag := range d.p.Tags {
 			if slices.Contains(c.Snapshot.Tags, tag) {
-				c.keep(fmt.Sprintf("tag %q", tag))
+				c.keep("tag " + tag)
 			}
 		}
 	}
