@@ -18,8 +18,11 @@ import (
 	"cairn/pack"
 )
 
+// CardName is the name of the card on its member.
+const CardName = "cairn.json"
+
 const (
-	cardName    = "cairn.json"
+	cardName    = CardName
 	cardVersion = 1
 	maxCard     = 64 << 10
 	placement   = "rotate"

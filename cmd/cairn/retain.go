@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"cairn/archive"
 	"cairn/archive/member"
+	"cairn/archive/prune"
 	"cairn/remote"
 	"cairn/snapshot/retention"
 )
@@ -107,4 +110,21 @@ func (e *env) tellSurvey(url string, r *member.ProbeReport, keep *archive.Retent
 			"object lock is given to a bucket when it is made: name one that does not exist yet, and init makes it so, if server and keys allow it")
 	}
 	return nil
+}
+
+// printLocks tells what became of the locks of what stays.
+func (e *env) printLocks(r *prune.ExtendReport) {
+	if r == nil {
+		return
+	}
+	if r.Extended > 0 {
+		e.print("  %s made longer", plural(uint64(r.Extended), "lock", "locks"))
+	}
+	e.warnLocks(r)
+}
+
+func (e *env) warnLocks(r *prune.ExtendReport) {
+	for _, label := range slices.Sorted(maps.Keys(r.Failed)) {
+		e.warn("locks on %s are not made longer: %v; the next prune tries again", printable(label), r.Failed[label])
+	}
 }
