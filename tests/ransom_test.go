@@ -105,6 +105,70 @@ func TestRansom(t *testing.T) {
 	ransom(t, servers.Options{})
 }
 
+// TestRetention: prune lets what is locked be, and deletes it for good when the locks are over; what is needed is locked for longer. Retention is
+// given to an archive that has none, and taken from it.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	c := newClusterWith(t, 1, 1, false, servers.Options{Lock: true})
+	tree := c.write("tree", files{"a": string(random("a", 500_000))})
+	first := c.backup(tree).text("snapshot")
+	c.ok("member", "retain", "14s").says("everything stored is locked against deletion: 14s, governance")
+	c.write("tree", files{"a": string(random("b", 500_000))})
+	c.backup(tree)
+	c.ok("forget", first)
+	o := c.ok("prune", "--json", "--max-unused", "0").one("prune")
+	begin := time.Now()
+	if locked := o["locked"].(map[string]any); locked["packs"].(float64) == 0 || o["deleted"].(map[string]any)["packs"].(float64) != 0 {
+		t.Errorf("prune of what is locked: %v", o)
+	}
+	before := versions(t, c)
+	time.Sleep(time.Until(begin.Add(16 * time.Second)))
+	o = c.ok("prune", "--json", "--max-unused", "0").one("prune")
+	if o["deleted"].(map[string]any)["packs"].(float64) == 0 || o["locked"].(map[string]any)["packs"].(float64) != 0 || o.number("locks_extended") == 0 {
+		t.Errorf("prune when the locks are over: %v", o)
+	}
+	if after := versions(t, c); after >= before-800_000 {
+		t.Errorf("%d bytes in all versions before, %d after: nothing was freed", before, after)
+	}
+	c.check()
+	same(t, tree, c.restore("latest", tree))
+	c.ok("member", "retain", "off")
+	c.must(1, "member", "retain", "off")
+	c.must(2, "member", "retain", "soon")
+}
+
+// versions is how many bytes there are in all versions of everything.
+func versions(t *testing.T, c *cluster) (n int64) {
+	t.Helper()
+	for _, s := range c.servers {
+		for _, o := range objects(t, s) {
+			n += o.Size
+		}
+	}
+	return n
+}
+
+// TestRetentionRefused: what cannot keep what --retain asks for is refused before anything is made.
+func TestRetentionRefused(t *testing.T) {
+	t.Parallel()
+	s := servers.Start(t, 1)[0] // without object lock
+	m := newMachine(t)
+	m.env = append(m.env, s.Env()...)
+	r := m.must(1, "init", "--retain", "30d", "--new-key-file", m.path("key"), s.URL())
+	r.says("--retain is not possible", "hint: object lock is given to a bucket when it is made")
+	m.must(1, "init", "--retain", "30d", "--new-key-file", m.path("key"), m.path("dir")).says("a directory cannot lock", "hint: name S3 buckets")
+	m.must(2, "init", "--retain", "a while", "--new-key-file", m.path("key"), s.URL())
+	m.must(2, "init", "--retain-mode", "compliance", "--new-key-file", m.path("key"), s.URL())
+	if list := objects(t, s); len(list) > 0 {
+		t.Errorf("left in the bucket: %v", list)
+	}
+	m.ok("init", "--new-key-file", m.path("key"), s.URL()).says("keeps no versions")
+	m.use(m.path("key"), s.URL())
+	tree := m.write("tree", files{"a": "x"})
+	m.backup(tree)
+	m.must(5, "snapshots", "--as-of", "2026-01-01").says("no versioning", "hint: only buckets with versioning")
+}
+
 // TestSoakRansomMinIO: the same at another server. Its build takes minutes.
 func TestSoakRansomMinIO(t *testing.T) {
 	if !soaking() {
