@@ -76,7 +76,10 @@ func run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 			return g.Report(), err
 		}
 	}
-	return g.Report(), g.Fold(ctx)
+	if err := g.Fold(ctx); err != nil {
+		return g.Report(), err
+	}
+	return g.Report(), g.extend(ctx, time.Now)
 }
 
 // Prune is a Collector over an archive. Its methods belong to one goroutine.
