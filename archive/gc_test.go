@@ -386,15 +386,15 @@ func TestSessionsAtWork(t *testing.T) {
 	defer m.End()
 	m.Show(t.Context())
 	for age, want := range map[time.Duration]int{time.Hour: 1, 0: 0} {
-		got, err := a.SessionsAtWork(t.Context(), m.Session(), age)
-		if err != nil || len(got) != want || want > 0 && !got[w.session.ID()] {
-			t.Errorf("younger than %v: %v %v, want %d", age, got, err, want)
+		got, dead, err := a.SessionsAtWork(t.Context(), m.Session(), age)
+		if err != nil || len(got) != want || len(dead) != 1-want || want > 0 && !got[w.session.ID()] {
+			t.Errorf("younger than %v: %v, dead %v, %v, want %d", age, got, dead, err, want)
 		}
 	}
 	if _, err := w.Commit(t.Context(), newSnapshot()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := a.SessionsAtWork(t.Context(), m.Session(), time.Hour); err != nil || len(got) > 0 {
+	if got, _, err := a.SessionsAtWork(t.Context(), m.Session(), time.Hour); err != nil || len(got) > 0 {
 		t.Errorf("after the commit: %v %v", got, err)
 	}
 }

@@ -256,7 +256,7 @@ func TestReadBeside(t *testing.T) {
 				l := newLiving(t, g[0], g[1])
 				a := l.open()
 				whole := 0
-				l.while(8, func(i int) {
+				l.while(5, func(i int) {
 					s, first := l.pick(a, i)
 					err := read(l, a, s, first)
 					if err == nil {
@@ -390,7 +390,7 @@ func TestCheckBeside(t *testing.T) {
 				t.Parallel()
 				l := newLiving(t, g[0], g[1])
 				a := l.open()
-				l.while(6, func(int) { run(l, a) })
+				l.while(4, func(int) { run(l, a) })
 				if t.Failed() {
 					return
 				}

@@ -33,6 +33,7 @@ type env struct {
 	tasks      sync.WaitGroup // what runs beside a command and ends with it
 	pollLimits time.Duration  // how often the archive file is looked at; 0: limitsEvery
 	salvage    bool           // go on with fewer members than are needed
+	faults     faults         // nothing, but in the program that tests build with -tags faults
 
 	reading []*snapshot.Snapshot // what the command reads from (see meanwhile)
 }
