@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,7 +35,6 @@ func victims() []victim {
 			name:    "tag",
 			prepare: func(d *mortal) { d.backUp(); d.backUp() },
 			command: func(*mortal) []string { return []string{"tag", "--add", "seen", "latest"} },
-			twice:   true,
 			after: func(d *mortal) {
 				if s := d.ok("snapshots", "--json", "latest").one("snapshot"); fmt.Sprint(s["tags"]) != "[seen]" {
 					d.t.Errorf("the tags are %v", s["tags"])
@@ -50,7 +51,6 @@ func victims() []victim {
 			name:    "forget",
 			prepare: func(d *mortal) { d.garbage(); d.done = d.done[2:] },
 			command: func(*mortal) []string { return []string{"forget", "--keep-last", "2"} },
-			twice:   true, // two more are there
 			after: func(d *mortal) {
 				if n := len(d.ok("snapshots", "--json").of("snapshot")); n != 2 {
 					d.t.Errorf("%d snapshots are left", n)
@@ -65,6 +65,32 @@ func victims() []victim {
 				if n := len(d.ok("snapshots", "--json").of("snapshot")); n != 2 {
 					d.t.Errorf("%d snapshots are left", n)
 				}
+			},
+		},
+		{
+			name:    "copy",
+			prepare: func(d *mortal) { d.backUp(); d.backUp(); d.makeTarget() },
+			command: func(d *mortal) []string { return d.to("copy") },
+			target:  (*mortal).target,
+		},
+		{
+			name: "replicate",
+			prepare: func(d *mortal) {
+				d.backUp()
+				d.backUp()
+				d.makeTarget()
+				d.ok(d.to("replicate")...)
+				d.backUp()
+				d.forget(2)
+			},
+			command: func(d *mortal) []string { return append(d.to("replicate"), "--delete") },
+			target:  (*mortal).target,
+		},
+		{
+			name:    "rewrite",
+			prepare: func(d *mortal) { d.backUp(); d.backUp(); d.purge("a/2") },
+			command: func(d *mortal) []string {
+				return []string{"rewrite", "--exclude", filepath.Join(d.tree, "a/2"), "--forget"}
 			},
 		},
 		{
@@ -136,6 +162,53 @@ func (d *mortal) forget(keep int) {
 	d.t.Helper()
 	d.ok("forget", "--keep-last", fmt.Sprint(keep))
 	d.done = d.done[len(d.done)-keep:]
+}
+
+// makeTarget makes the archive to which copies go: one with another layout and key.
+func (d *mortal) makeTarget() {
+	d.t.Helper()
+	d.more = []string{"target", "replica0", "replica1"}
+	if err := os.Mkdir(d.path("target"), 0o755); err != nil {
+		d.t.Fatal(err)
+	}
+	d.ok("init", "--data", "1", "--parity", "1", "--new-key-file", d.path("target/key"), d.path("replica0"), d.path("replica1"))
+}
+
+func (d *mortal) to(command string) []string {
+	return []string{command, "--to", d.path("replica0"), "--to", d.path("replica1"), "--to-key-file", d.path("target/key")}
+}
+
+// target is the other archive, as the machine sees it.
+func (d *mortal) target() *mortal {
+	t := *d
+	m := *d.machine
+	t.machine, t.folders = &m, []string{"replica0", "replica1"}
+	t.env = slices.Clone(t.env)
+	t.useClone(d.path("target/key"))
+	return &t
+}
+
+// purge says that the snapshots will be without a file.
+func (d *mortal) purge(name string) {
+	d.t.Helper()
+	for i, s := range d.done {
+		without := s.tree + " purged"
+		if out, err := exec.Command("cp", "-a", s.tree, without).CombinedOutput(); err != nil {
+			d.t.Fatalf("%v: %s", err, out)
+		}
+		dir := filepath.Dir(filepath.Join(without, name))
+		info, err := os.Stat(dir)
+		if err == nil {
+			err = os.Remove(filepath.Join(without, name))
+		}
+		if err == nil {
+			err = os.Chtimes(dir, info.ModTime(), info.ModTime())
+		}
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		d.done[i].tree, d.done[i].before = without, s.tree
+	}
 }
 
 // unused is a path at which nothing lies yet.

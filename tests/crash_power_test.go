@@ -75,7 +75,7 @@ func (o *outage) backs() {
 	put(o.t, filepath.Join(o.tree, "b/3"), fmt.Sprint("changed ", n), false)
 	put(o.t, filepath.Join(o.tree, fmt.Sprint("c/", n)), string(random(fmt.Sprint(n), 10_000)), false)
 	o.runs("backup", o.tree)
-	o.done = append(o.done, done{o.timeOf("latest"), o.keep()})
+	o.done = append(o.done, done{time: o.timeOf("latest"), tree: o.keep()})
 	o.reached[len(o.reached)-1].done = append([]done(nil), o.done...)
 }
 
