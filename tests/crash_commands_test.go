@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"os/exec"
@@ -232,7 +233,7 @@ func (d *mortal) latestIs(tree string, n int) {
 		}
 	}
 	// a crash between the mark and the report makes a snapshot that nobody was told of
-	if complete < n || complete > n+1 || len(list) != complete {
+	if complete < n || complete > n+1 || len(list) != complete && !d.torn {
 		d.t.Errorf("%d snapshots, %d of them complete; %d expected", len(list), complete, n)
 	}
 	same(d.t, tree, d.restore("latest", d.tree))
@@ -270,17 +271,18 @@ func (d *mortal) hurt() {
 	}
 }
 
-// TestKillEverywhere kills each command at each of its writes.
+// TestKillEverywhere kills each command at each of its writes. A short test takes one layout and few places.
 func TestKillEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, v := range victims() {
-		for _, layout := range []struct{ k, m, each int }{{1, 0, 5}, {2, 1, 9}} {
-			if v.damaged && layout.m == 0 {
-				continue // nothing to repair with
+		alone := rand.N(3) == 0 && !v.damaged // one member has nothing to repair with
+		for _, layout := range []struct{ k, m, some int }{{1, 0, 2}, {2, 1, 3}} {
+			if (layout.m == 0) != alone && !soaking() || v.damaged && layout.m == 0 {
+				continue
 			}
 			t.Run(fmt.Sprintf("%s %d+%d", v.name, layout.k, layout.m), func(t *testing.T) {
 				t.Parallel()
-				v.dies(t, layout.k, layout.m, layout.each)
+				v.dies(t, layout.k, layout.m, layout.some)
 			})
 		}
 	}

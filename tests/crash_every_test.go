@@ -41,6 +41,7 @@ type mortal struct {
 	folders []string // of the members, below dir
 	tree    string   // what is backed up
 	done    []done
+	torn    bool     // the cache is, and with it what it knew of unfinished business
 	more    []string // directories beside the archive that clones have, too
 }
 
@@ -154,27 +155,28 @@ type kill struct {
 
 func (k kill) String() string { return fmt.Sprintf("%s %d", k.when, k.at) }
 
-// kills are the places to try for a command of so many writes: all of them in a long test, else every so-many-th, beginning
-// with a random one, so that in time all are tried.
-func kills(writes []string, each int) (list []kill) {
+// kills are the places to try for a command of these writes: all of them in a long test, else some, far apart, beginning with a random
+// one, so that in time all are tried.
+func kills(writes []string, some int) (list []kill) {
 	for i, op := range writes {
 		list = append(list, kill{i + 1, "before"}, kill{i + 1, "after"})
 		if strings.HasPrefix(op, "put ") {
 			list = append(list, kill{i + 1, "half"})
 		}
 	}
-	if soaking() {
+	if soaking() || len(list) <= some {
 		return list
 	}
-	var some []kill
-	for i := rand.N(each); i < len(list); i += each {
-		some = append(some, list[i])
+	var chosen []kill
+	each := len(list) / some
+	for i := rand.N(each); i < len(list) && len(chosen) < some; i += each {
+		chosen = append(chosen, list[i])
 	}
-	return some
+	return chosen
 }
 
 // dies runs the command on copies of the machine, once to its end and then killed at each place.
-func (v victim) dies(t *testing.T, k, m, each int) {
+func (v victim) dies(t *testing.T, k, m, some int) {
 	base := newMortal(t, k, m)
 	v.prepare(base)
 	whole := base.clone(t)
@@ -188,8 +190,8 @@ func (v victim) dies(t *testing.T, k, m, each int) {
 	}
 	writes := strings.Split(strings.TrimSpace(string(text)), "\n")
 	v.finished(whole)
-	places := kills(writes, each)
-	t.Logf("%s on %d+%d: %d writes, killed at %d places", v.name, k, m, len(writes), len(places))
+	places := kills(writes, some)
+	t.Logf("%s on %d+%d: %d writes, killed at %v", v.name, k, m, len(writes), places)
 	for _, place := range places {
 		t.Run(place.String(), func(t *testing.T) {
 			t.Parallel()
@@ -203,6 +205,10 @@ func (v victim) dieAt(d *mortal, place kill) {
 	r := d.faulty(url.Values{"do": {"kill"}, "at": {fmt.Sprint(place.at)}, "when": {place.when}, "ops": {"write"}}, v.command(d)...)
 	if r.code != 0 && r.code != -1 { // 0: it had fewer writes this time
 		d.t.Errorf("a command that is killed: %v", r)
+	}
+	if rand.N(4) == 0 {
+		d.tear(rand.New(rand.NewPCG(rand.Uint64(), 0))) // the whole machine went down
+		d.torn = true
 	}
 	if !v.damaged {
 		d.check()
@@ -225,7 +231,6 @@ func (v victim) dieAt(d *mortal, place kill) {
 // finished demands that the job is done, nothing is damaged, and nothing is left over after a prune.
 func (v victim) finished(d *mortal) {
 	d.t.Helper()
-	d.whole()
 	if v.after != nil {
 		v.after(d)
 	}
@@ -233,7 +238,6 @@ func (v victim) finished(d *mortal) {
 	d.whole()
 	if v.target != nil {
 		t := v.target(d)
-		t.whole()
 		t.prune()
 		t.whole()
 	}
@@ -270,7 +274,6 @@ func (d *mortal) prune() {
 	d.t.Helper()
 	d.age()
 	d.ok("prune", "--session-age", "1ms")
-	d.check()
 	s, err := crash.Look(d.t.Context(), d.dirs(), d.keyFile())
 	if err != nil {
 		d.t.Fatal(err)
