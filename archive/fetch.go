@@ -242,8 +242,14 @@ func (f *fetch) again(ctx context.Context) ([]wanted, error) {
 	lost := f.lost
 	f.lost = FetchError{}
 	ids := make([]chunk.ID, 0, len(lost.Damaged)+len(lost.Missing))
-	for _, d := range lost.Damaged {
+	for i, d := range lost.Damaged {
 		ids = append(ids, d.ID)
+		if i > 0 && d.Pack == lost.Damaged[i-1].Pack {
+			continue
+		}
+		if err := f.a.vanished(ctx, d.Pack); err != nil {
+			return nil, err
+		}
 	}
 	for _, m := range lost.Missing {
 		ids = append(ids, m.ID)

@@ -49,6 +49,9 @@ const maxVain = 8
 // movedTo returns where a blob lies that could not be read from a pack, if that is elsewhere: the place that was asked may have been
 // a hint, which is older than the index, or the index may be older than what another machine moved.
 func (a *Archive) movedTo(ctx context.Context, t chunk.Type, id chunk.ID, from pack.ID) (pack.Location, error) {
+	if err := a.vanished(ctx, from); err != nil {
+		return pack.Location{}, err
+	}
 	for _, refresh := range []func(context.Context) error{nil, a.refreshGone} {
 		if refresh != nil {
 			if err := a.refreshFor(ctx, refresh); err != nil {
@@ -67,6 +70,15 @@ func (a *Archive) movedTo(ctx context.Context, t chunk.Type, id chunk.ID, from p
 	}
 	a.tiles.searched(false)
 	return pack.Location{}, nil
+}
+
+// vanished takes note that packs could not be read: of one that is condemned nothing is expected any more, and its blobs are looked for in others.
+func (a *Archive) vanished(ctx context.Context, packs ...pack.ID) error {
+	idx, err := a.Index(ctx)
+	for i := 0; err == nil && i < len(packs); i++ {
+		err = idx.Vanished(packs[i])
+	}
+	return err
 }
 
 // refreshGone is Refresh for who found a pack gone that the index names, unless that was in vain too often.

@@ -342,22 +342,23 @@ func (a *Archive) hopeless(ctx context.Context, err error) bool {
 }
 
 // apply puts a segment into the index. When the index refuses it, because a column contradicts what another segment says of
-// the same pack, only the packs in question are left out: one wrong segment must not hide what others name.
+// the same pack, only that pack is left out: one wrong segment must not hide what others name.
 func (a *Archive) apply(idx Index, id pack.ID, columns []pack.Column) error {
-	err := idx.Apply(id, columns)
-	if err == nil {
-		return nil
-	}
-	for from, to := 0, 0; from < len(columns); from = to {
-		for to = from + 1; to < len(columns) && columns[to].Pack == columns[from].Pack; to++ {
+	for told := false; ; told = true {
+		err := idx.Apply(id, columns)
+		var clash interface{ ConflictingPack() pack.ID }
+		if err == nil || !errors.As(err, &clash) {
+			return err
 		}
-		_ = idx.Apply(pack.ID{}, columns[from:to]) // err tells of those that fail
+		rest := slices.DeleteFunc(slices.Clone(columns), func(c pack.Column) bool { return c.Pack == clash.ConflictingPack() })
+		if len(rest) == len(columns) {
+			return err
+		}
+		columns = rest
+		if !told {
+			a.opts.Notice(fmt.Sprintf("index segment %s: left out in part: %v", id.Short(), err))
+		}
 	}
-	if idx.Apply(id, nil) != nil {
-		return err // it takes nothing any more: the trouble is the index's
-	}
-	a.opts.Notice(fmt.Sprintf("index segment %s: left out in part: %v", id.Short(), err))
-	return nil
 }
 
 // Unfinished says whether an error of ReadPack means that too few shards exist at all, and what exists is good: an upload

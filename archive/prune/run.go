@@ -49,6 +49,22 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	if err := o.Validate(); err != nil {
 		return &Report{}, err
 	}
+	for try := 1; ; try++ {
+		report, err := run(ctx, a, o)
+		if !errors.Is(err, errOvertaken) || try == maxRuns {
+			return report, err
+		}
+	}
+}
+
+// maxRuns bounds how often a collection begins anew. Each time somebody has forgotten a snapshot, and another collector has deleted what it
+// needed, between two requests of this one.
+const maxRuns = 4
+
+// errOvertaken means that something is missing, which is no wonder: a snapshot that this collection had marked was forgotten meanwhile.
+var errOvertaken = remote.WithHint(errors.New("snapshots were forgotten, and what they needed was deleted, while this collection ran"), "run the command again")
+
+func run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	g, err := Begin(ctx, a, o)
 	if err != nil {
 		return &Report{}, err
