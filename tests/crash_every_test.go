@@ -236,10 +236,12 @@ func (v victim) finished(d *mortal) {
 	}
 	d.prune()
 	d.whole()
+	d.clean()
 	if v.target != nil {
 		t := v.target(d)
 		t.prune()
 		t.whole()
+		t.clean()
 	}
 }
 
@@ -269,11 +271,16 @@ func (d *mortal) age() {
 	}
 }
 
-// prune prunes, as if nobody were at work any more, and demands that nothing is left over.
+// prune prunes, as if nobody were at work any more.
 func (d *mortal) prune() {
 	d.t.Helper()
 	d.age()
 	d.ok("prune", "--session-age", "1ms")
+}
+
+// clean demands that nothing is left over. Temporary files go when their folder is listed: some by prune, others by backup and check.
+func (d *mortal) clean() {
+	d.t.Helper()
 	s, err := crash.Look(d.t.Context(), d.dirs(), d.keyFile())
 	if err != nil {
 		d.t.Fatal(err)

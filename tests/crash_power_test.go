@@ -188,6 +188,7 @@ func (d *mortal) survives() {
 	d.ok("backup", d.tree)
 	d.prune()
 	d.check()
+	d.clean()
 	same(d.t, d.tree, d.restore("latest", d.tree))
 	d.alive(true)
 	d.removeAll()
