@@ -18,8 +18,11 @@ import (
 	"cairn/pack"
 )
 
+// CardName is the name of the card on its member.
+const CardName = "cairn.json"
+
 const (
-	cardName    = "cairn.json"
+	cardName    = CardName
 	cardVersion = 1
 	maxCard     = 64 << 10
 	placement   = "rotate"
@@ -27,22 +30,26 @@ const (
 	// featureLayouts is in the card of an archive whose layout was changed: a build that knows one layout only would take
 	// most of its packs for damaged, and must refuse it.
 	featureLayouts = "layouts"
+	// featureRetention is in the card of an archive whose objects are locked (Retention): a build that knows nothing of it would
+	// store objects that anybody can delete.
+	featureRetention = "retention"
 	// maxFormer bounds the layouts that a card remembers: each is a place where every pack may have to be looked for.
 	maxFormer = 64
 )
 
 // Card is a member's cairn.json (docs/format.md §2): which archive it belongs to, and which member it is.
 type Card struct {
-	Version  int      `json:"cairn"`
-	Archive  string   `json:"archive"`
-	Member   string   `json:"member"`
-	Revision int      `json:"revision,omitempty"` // how often the layouts were changed
-	Layout   Layout   `json:"layout"`             // of new packs
-	Former   []Layout `json:"former,omitempty"`   // of packs made before, the newest first
-	Chunker  Chunker  `json:"chunker"`
-	Features []string `json:"features"`
-	Created  string   `json:"created"`
-	MAC      string   `json:"mac"`
+	Version   int        `json:"cairn"`
+	Archive   string     `json:"archive"`
+	Member    string     `json:"member"`
+	Revision  int        `json:"revision,omitempty"` // how often the layouts or the retention were changed
+	Layout    Layout     `json:"layout"`             // of new packs
+	Former    []Layout   `json:"former,omitempty"`   // of packs made before, the newest first
+	Retention *Retention `json:"retention,omitempty"`
+	Chunker   Chunker    `json:"chunker"`
+	Features  []string   `json:"features"`
+	Created   string     `json:"created"`
+	MAC       string     `json:"mac"`
 }
 
 // Layout says how packs are spread.
@@ -77,7 +84,7 @@ func parseCard(data []byte) (*Card, error) {
 	if c.Version != cardVersion {
 		return nil, fmt.Errorf("archive format %d is not known to this version of cairn (it knows %d)", c.Version, cardVersion)
 	}
-	if unknown := slices.DeleteFunc(slices.Clone(c.Features), func(f string) bool { return f == featureLayouts }); len(unknown) > 0 {
+	if unknown := slices.DeleteFunc(slices.Clone(c.Features), func(f string) bool { return f == featureLayouts || f == featureRetention }); len(unknown) > 0 {
 		return nil, fmt.Errorf("archive uses features that this version of cairn does not know: %s", strings.Join(unknown, ", "))
 	}
 	if _, err := c.archiveID(); err != nil {
@@ -92,7 +99,7 @@ func parseCard(data []byte) (*Card, error) {
 // agrees says whether two cards tell the same of everything but the member itself.
 func (c *Card) agrees(o *Card) bool {
 	return c.Archive == o.Archive && c.Created == o.Created && c.Chunker == o.Chunker && slices.Equal(c.Features, o.Features) &&
-		c.Revision == o.Revision && slices.EqualFunc(c.layouts(), o.layouts(), Layout.equal)
+		c.Revision == o.Revision && c.Retention.equal(o.Retention) && slices.EqualFunc(c.layouts(), o.layouts(), Layout.equal)
 }
 
 func (l Layout) equal(o Layout) bool {
@@ -122,8 +129,11 @@ func (c *Card) check() error {
 	if len(c.Former) > maxFormer {
 		return fmt.Errorf("card has %d former layouts, at most %d are allowed", len(c.Former), maxFormer)
 	}
-	if c.Revision < 0 || c.Revision > math.MaxInt32 || (c.Revision > 0) != (len(c.Features) == 1) || len(c.Features) > 1 || c.Revision == 0 && len(c.Former) > 0 {
+	if c.Revision < 0 || c.Revision > math.MaxInt32 || !slices.Equal(c.Features, c.features()) || c.Revision == 0 && len(c.Former) > 0 {
 		return fmt.Errorf("card of revision %d with features %q and %d former layouts", c.Revision, c.Features, len(c.Former))
+	}
+	if err := c.Retention.check(); err != nil {
+		return err
 	}
 	epochs := map[uint16]bool{}
 	for _, l := range c.layouts() {
@@ -195,7 +205,22 @@ func (c *Card) macLines() []byte {
 	for _, l := range c.Former {
 		fmt.Fprintf(&b, "%d\n%d\n%d\n%s\n%s\n", l.Epoch, l.Data, l.Parity, l.Placement, strings.Join(l.Members, ","))
 	}
+	if c.Retention != nil {
+		fmt.Fprintf(&b, "retention\n%s\n%d\n", c.Retention.Mode, c.Retention.Seconds)
+	}
 	return b.Bytes()
+}
+
+// features lists what a reader has to know to read the card.
+func (c *Card) features() []string {
+	list := []string{}
+	if c.Revision > 0 {
+		list = append(list, featureLayouts)
+	}
+	if c.Retention != nil {
+		list = append(list, featureRetention)
+	}
+	return list
 }
 
 func (c *Card) sign(k *seal.Keys) {
@@ -221,7 +246,7 @@ func (c *Card) encode() ([]byte, error) {
 }
 
 // newCards makes the cards of a fresh archive, one for each member.
-func newCards(id seal.ArchiveID, k *seal.Keys, data, parity int, p chunk.Params, now time.Time) ([]*Card, error) {
+func newCards(id seal.ArchiveID, k *seal.Keys, data, parity int, keep *Retention, p chunk.Params, now time.Time) ([]*Card, error) {
 	n := data + parity
 	members := make([]string, n)
 	for i := range members {
@@ -231,10 +256,12 @@ func newCards(id seal.ArchiveID, k *seal.Keys, data, parity int, p chunk.Params,
 	for i := range cards {
 		cards[i] = &Card{
 			Version: cardVersion, Archive: id.String(), Member: members[i],
-			Layout:   Layout{Epoch: 1, Data: data, Parity: parity, Placement: placement, Members: members},
-			Chunker:  Chunker{Min: p.Min, Max: p.Max, Bits: p.Bits},
-			Features: []string{}, Created: now.UTC().Format(time.RFC3339),
+			Layout:    Layout{Epoch: 1, Data: data, Parity: parity, Placement: placement, Members: members},
+			Retention: keep,
+			Chunker:   Chunker{Min: p.Min, Max: p.Max, Bits: p.Bits},
+			Created:   now.UTC().Format(time.RFC3339),
 		}
+		cards[i].Features = cards[i].features()
 		if err := cards[i].check(); err != nil {
 			return nil, err
 		}

@@ -109,7 +109,7 @@ func (a *Archive) plan() (*Change, error) {
 	}
 	c := &Change{a: a, card: *a.card}
 	c.card.Revision++
-	c.card.Features = []string{featureLayouts}
+	c.card.Features = c.card.features()
 	c.card.Layout.Members = slices.Clone(c.card.Layout.Members)
 	c.card.Former = slices.Clone(c.card.Former)
 	for i := range c.card.Former {
@@ -198,6 +198,7 @@ func (c *Change) Placements(stores map[string]remote.Store) []Placement {
 		if s := stores[id]; s != nil {
 			all[i] = s
 		}
+		all[i] = c.card.guard(all[i], nil)
 		if labels[i] == "" {
 			labels[i] = fmt.Sprintf("new member %.8s", id)
 		}
@@ -256,5 +257,5 @@ func (c *Change) write(ctx context.Context, id string, s remote.Store) error {
 	if s == nil {
 		return errNotOpened
 	}
-	return writeCard(ctx, s, data)
+	return writeCard(ctx, c.card.guard(s, nil), data)
 }

@@ -19,6 +19,9 @@ type InitOptions struct {
 	// Slots makes the first key slots; at least one with the full role.
 	Slots func(*seal.Keys) ([]*seal.Slot, error)
 	Now   time.Time
+	// Retention locks everything that is ever stored in the archive, if it is not nil. That all members can is for who calls to find out
+	// before: what was locked cannot be taken back when Init fails.
+	Retention *Retention
 }
 
 // Init makes a new archive on empty stores: first the key slots, then the cards, because a card is what makes a
@@ -53,9 +56,12 @@ func Init(ctx context.Context, members []Member, o InitOptions) (seal.ArchiveID,
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
-	cards, err := newCards(id, keys, o.Data, o.Parity, chunk.DefaultParams(), o.Now)
+	cards, err := newCards(id, keys, o.Data, o.Parity, o.Retention, chunk.DefaultParams(), o.Now)
 	if err != nil {
 		return id, err
+	}
+	for i := range members {
+		members[i].Store = cards[0].guard(members[i].Store, nil)
 	}
 	f := founder{}
 	if err := f.write(ctx, members, slots, cards); err != nil {

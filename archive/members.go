@@ -79,7 +79,7 @@ func assemble(ctx context.Context, found []foundMember, keys *seal.Keys, known f
 			continue
 		}
 		n := slices.Index(a.ids, f.card.Member)
-		stores[n], labels[n] = f.Store, f.URL
+		stores[n], labels[n] = ref.guard(f.Store, nil), f.URL
 	}
 	nameMissing(labels, stores, unplaced)
 	// One Set of all members, and a choice of it for each layout: what is learned of a member through one layout, that it does

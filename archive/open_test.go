@@ -301,7 +301,7 @@ func FuzzCard(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, g := range [][2]int{{1, 0}, {4, 2}} {
-		cards, err := newCards(k.Archive(), k, g[0], g[1], (&Card{Chunker: Chunker{524288, 8388608, 20}}).params(k.Poly()), time.Unix(0, 0))
+		cards, err := newCards(k.Archive(), k, g[0], g[1], nil, (&Card{Chunker: Chunker{524288, 8388608, 20}}).params(k.Poly()), time.Unix(0, 0))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -355,7 +355,7 @@ func TestReplacedArchiveIsNoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cards, err := newCards(b.id, forged, 1, 0, b.openWith(Options{}).Chunker(), time.Unix(0, 0))
+	cards, err := newCards(b.id, forged, 1, 0, nil, b.openWith(Options{}).Chunker(), time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

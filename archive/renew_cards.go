@@ -54,7 +54,7 @@ func (a *Archive) RenewCards(ctx context.Context, dry bool) ([]CardRenewal, erro
 	a.refuseTwins(renewals)
 	for i, r := range renewals {
 		if r != nil && r.Err == nil && !dry {
-			wg.Go(func() { r.Err = a.renew(ctx, a.found[i].Store, r.ID) })
+			wg.Go(func() { r.Err = a.renew(ctx, a.card.guard(a.found[i].Store, nil), r.ID) })
 		}
 	}
 	wg.Wait()

@@ -143,7 +143,7 @@ func (w *Writer) finished(ctx context.Context, series string, keep chunk.ID) {
 	w.mu.Unlock()
 	done := w.a.dropUnmarked(ctx, mine)
 	if shown {
-		done = w.a.all.Delete(ctx, sessionPrefix+w.session.ID().String()) == nil && done
+		done = settled(w.a.all.Delete(ctx, sessionPrefix+w.session.ID().String())) && done
 	}
 	w.closeNote(done)
 	w.a.buryDead(ctx, series)
@@ -158,12 +158,16 @@ func (a *Archive) dropUnmarked(ctx context.Context, ids []chunk.ID) bool {
 		} else if !errors.Is(err, remote.ErrNotExist) {
 			return false
 		}
-		if err := a.all.Delete(ctx, name); err != nil {
+		if !settled(a.all.Delete(ctx, name)) {
 			return false
 		}
 	}
 	return true
 }
+
+// settled says whether there is nothing left to do about a deletion: it was done, or is refused, and would be refused each time. Otherwise a client
+// that may not delete would try all that it ever left at the end of each of its backups.
+func settled(err error) bool { return err == nil || remote.Refused(err) }
 
 // buryDead removes what dead sessions of a series, and dead collectors, left.
 func (a *Archive) buryDead(ctx context.Context, series string) {
@@ -177,7 +181,7 @@ func (a *Archive) buryDead(ctx context.Context, series string) {
 				ids = append(ids, id)
 			}
 		}
-		return a.dropUnmarked(ctx, ids) && a.all.Delete(ctx, sessionPrefix+n.Session) == nil
+		return a.dropUnmarked(ctx, ids) && settled(a.all.Delete(ctx, sessionPrefix+n.Session))
 	})
 }
 

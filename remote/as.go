@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"iter"
 )
 
@@ -16,21 +17,27 @@ type NewPutter interface {
 // BulkDeleter is the optional ability to delete many objects with few requests. Find it with As, or call DeleteAll.
 type BulkDeleter interface {
 	// DeleteAll removes objects durably. What is not there is not an error. After an error some, all or none are gone. It
-	// tries again by itself what may go well the second time.
+	// tries again by itself what may go well the second time. What is locked stays, does not keep the others, and makes the error wrap ErrLocked.
 	DeleteAll(ctx context.Context, names iter.Seq[string]) error
 }
 
-// DeleteAll removes objects from s: many with one request if s can, else one by one until the first error.
+// DeleteAll removes objects from s: many with one request if s can, else one by one until the first error. What is locked stays and does not
+// keep the others; then the error wraps ErrLocked.
 func DeleteAll(ctx context.Context, s Store, names iter.Seq[string]) error {
 	if b, ok := As[BulkDeleter](s); ok {
 		return b.DeleteAll(ctx, names)
 	}
+	var locked error
 	for name := range names {
-		if err := s.Delete(ctx, name); err != nil {
+		err := s.Delete(ctx, name)
+		if err != nil && !errors.Is(err, ErrLocked) {
 			return err
 		}
+		if locked == nil {
+			locked = err
+		}
 	}
-	return nil
+	return locked
 }
 
 // Maker is the optional ability to make the place in which a Store keeps its objects: a bucket. Find it with As.

@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // ErrUnavailable marks errors that say: the whole store cannot be used at the moment, another
@@ -78,3 +79,7 @@ func (e *TooLargeError) Error() string {
 // ErrLocked marks a deletion that was refused because the object is still under retention (object lock, WORM). It can be
 // deleted later.
 var ErrLocked = errors.New("object is locked against deletion")
+
+// Refused says whether a deletion failed because it is not allowed: for these keys, or as long as a lock holds. Whoever only cleans up behind himself
+// leaves the object then, because a client without the right to delete is a way to run an archive, not a fault.
+func Refused(err error) bool { return errors.Is(err, ErrLocked) || errors.Is(err, fs.ErrPermission) }

@@ -23,12 +23,19 @@ type cluster struct {
 // newCluster makes an archive of k data and p parity members over as many servers.
 func newCluster(t testing.TB, k, p int, proxied bool) *cluster {
 	t.Helper()
-	c := &cluster{machine: newMachine(t), servers: servers.Start(t, k+p)}
+	return newClusterWith(t, k, p, proxied, servers.Options{})
+}
+
+// newClusterWith is newCluster on servers of some kind, with more flags for init.
+func newClusterWith(t testing.TB, k, p int, proxied bool, o servers.Options, flags ...string) *cluster {
+	t.Helper()
+	c := &cluster{machine: newMachine(t), servers: servers.StartWith(t, k+p, o)}
 	c.env = append(c.env, c.servers[0].Env()...)
 	if proxied {
 		c.proxies = servers.NewProxies(t, c.servers, 1)
 	}
-	c.ok(append([]string{"init", "--data", fmt.Sprint(k), "--parity", fmt.Sprint(p), "--new-key-file", c.path("key")}, c.urls()...)...)
+	flags = append([]string{"init", "--data", fmt.Sprint(k), "--parity", fmt.Sprint(p), "--new-key-file", c.path("key")}, flags...)
+	c.ok(append(flags, c.urls()...)...)
 	c.use(c.path("key"), c.urls()...)
 	return c
 }

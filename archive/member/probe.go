@@ -63,6 +63,10 @@ type ProbeOptions struct {
 	// ShardSize is the size of the object whose throughput is measured; 0: that of a shard of 8 MiB (4+2).
 	ShardSize int
 	Now       func() time.Time // nil: time.Now
+	// Quick leaves out what no decision rests on: reading, listing, overwriting and speed. What remains is what a new archive should know.
+	Quick bool
+	// NoLocks asks whether objects can be locked, and does not try it out, which takes some seconds.
+	NoLocks bool
 	// Each is told of every finding as it comes. May be nil.
 	Each func(Finding)
 }
@@ -93,7 +97,11 @@ func Probe(ctx context.Context, s remote.Store, o ProbeOptions) *ProbeReport {
 	p := &probe{s: s, o: o, suffix: "-" + hex.EncodeToString(name[:]), r: &ProbeReport{Size: o.ShardSize}}
 	defer p.cleanup(ctx)
 	// Nothing else makes sense on a store that does not take an object.
-	for _, test := range []func(context.Context) bool{p.write, p.read, p.missing, p.list, p.overwrite, p.remove, p.putNew, p.latency, p.throughput} {
+	tests := []func(context.Context) bool{p.write, p.read, p.missing, p.list, p.overwrite, p.remove, p.putNew, p.protection, p.latency, p.throughput}
+	if o.Quick {
+		tests = []func(context.Context) bool{p.write, p.remove, p.putNew, p.protection}
+	}
+	for _, test := range tests {
 		if !test(ctx) {
 			break
 		}
@@ -115,6 +123,7 @@ type probe struct {
 
 	before, after time.Time // around the first Put, by our clock
 	modified      time.Time // what the store says of it
+	lockedUntil   time.Time // the object that locks were tried with; zero: there is none
 }
 
 // smallSize is odd, so that lengths which are rounded show.
@@ -280,6 +289,10 @@ func (p *probe) remove(ctx context.Context) bool {
 	name := p.name("empty")
 	for range 2 { // deleting what is gone is no error
 		if err := p.s.Delete(ctx, name); err != nil {
+			if errors.Is(err, remote.ErrLocked) {
+				p.found("delete", Note, "objects cannot be deleted before a lock has passed that the store gives by itself")
+				return true
+			}
 			p.found("delete", Warning, "objects cannot be deleted (%v): backups work, pruning and changes of the layout do not", err)
 			return true
 		}

@@ -92,6 +92,7 @@ func (p *probe) clock() {
 
 // cleanup removes the scratch objects, also after an interruption.
 func (p *probe) cleanup(ctx context.Context) {
+	p.waitLock(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupWithin)
 	defer cancel()
 	done := map[string]bool{}

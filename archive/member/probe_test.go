@@ -157,6 +157,47 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// liar says that it locks.
+type liar struct{ *mem.Versioned }
+
+func (l liar) PutRetained(ctx context.Context, name string, data []byte, _ remote.Retention) error {
+	return l.Put(ctx, name, data)
+}
+
+// bare has a bucket without object lock.
+type bare struct{ *mem.Versioned }
+
+func (bare) Protection(context.Context) (remote.Protection, error) {
+	return remote.Protection{Versions: remote.Yes, Locks: remote.No}, nil
+}
+
+// TestProbeLocks: whether locks hold is tried out, and the object that was locked for it is removed.
+func TestProbeLocks(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		store func(*mem.Versioned) remote.Store
+		grade Grade
+		locks bool
+	}{
+		{"locks", func(s *mem.Versioned) remote.Store { return s }, Note, true}, // a note: no default retention
+		{"lies", func(s *mem.Versioned) remote.Store { return liar{s} }, Warning, false},
+		{"bare", func(s *mem.Versioned) remote.Store { return bare{s} }, Note, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := mem.NewVersioned(nil)
+			r := Probe(t.Context(), c.store(s), ProbeOptions{Quick: true})
+			if r.Worst() != c.grade || r.Protects() != c.locks || len(r.Left) > 0 {
+				t.Errorf("%s, protects %v: %+v", r.Worst(), r.Protects(), r)
+			}
+			for info, err := range s.List(t.Context(), "") {
+				t.Errorf("left over: %v, %v", info, err)
+			}
+		})
+	}
+}
+
 // TestProbeLocal: a directory, and one that goes away in the middle.
 func TestProbeLocal(t *testing.T) {
 	t.Parallel()
@@ -166,7 +207,7 @@ func TestProbeLocal(t *testing.T) {
 	}
 	told := 0
 	r := Probe(t.Context(), s, ProbeOptions{ShardSize: 100_000, Each: func(Finding) { told++ }})
-	if r.Worst() != Good || told != len(r.Findings) || told != 10 || r.Latency <= 0 || r.Write <= 0 || r.Read <= 0 || !r.ClockKnown {
+	if r.Worst() != Good || r.Protects() || told != len(r.Findings) || told != 10 || r.Latency <= 0 || r.Write <= 0 || r.Read <= 0 || !r.ClockKnown {
 		t.Errorf("%+v", r)
 	}
 	for n := range 30 {

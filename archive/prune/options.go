@@ -132,20 +132,21 @@ type Report struct {
 	Copied   uint64 // blobs
 	// CopiedBytes are their sealed bytes, WrittenBytes what was put on all members for them and for the index.
 	CopiedBytes, WrittenBytes int64
-	Busy                      Amount  // packs of sessions at work, which are left alone
-	SessionsAtWork            int     //
-	Unused                    int64   // garbage that stays in packs which are needed, on all members
-	Bounded                   bool    // more would have been repacked without MaxRepack
-	Records                   int     // gc records published
-	Folded                    int     // gc records that were joined into one
-	Segments                  int     // index packs that were replaced
-	Deleted                   Amount  // packs
-	Locked                    Amount  // condemned packs that an object lock holds
-	LockedSegments            int     // index packs that name them, and are held likewise
-	Forgotten                 int     // forgotten snapshots that were still on some member, and were deleted
-	Left                      []Left  // packs that could not be copied, and stay
-	Rounds                    int     // how often blobs were copied because another collector, or a new snapshot, came between
-	Estimate                  float64 // with DryRun: bytes that would be freed, beside what is written anew
+	Busy                      Amount        // packs of sessions at work, which are left alone
+	SessionsAtWork            int           //
+	Unused                    int64         // garbage that stays in packs which are needed, on all members
+	Bounded                   bool          // more would have been repacked without MaxRepack
+	Records                   int           // gc records published
+	Folded                    int           // gc records that were joined into one
+	Segments                  int           // index packs that were replaced
+	Deleted                   Amount        // packs
+	Locked                    Amount        // condemned packs that an object lock holds
+	LockedSegments            int           // index packs that name them, and are held likewise
+	Locks                     *ExtendReport // what became of the locks of what stays; nil: the archive has no retention
+	Forgotten                 int           // forgotten snapshots that were still on some member, and were deleted
+	Left                      []Left        // packs that could not be copied, and stay
+	Rounds                    int           // how often blobs were copied because another collector, or a new snapshot, came between
+	Estimate                  float64       // with DryRun: bytes that would be freed, beside what is written anew
 }
 
 // Left is a pack that would have been repacked.

@@ -97,7 +97,7 @@ func (g *Prune) Unname(ctx context.Context) (bool, error) {
 			}
 		}
 		if len(gone) == 0 {
-			g.report.LockedSegments = len(held)
+			g.held, g.report.LockedSegments = held, len(held)
 			return true, nil
 		}
 		replaced, err := g.mover.ReplaceSegments(ctx, gone, archive.ReplaceOptions{

@@ -15,6 +15,7 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{Name: "password-command", Usage: "take the password from what `COMMAND` prints; default $CAIRN_PASSWORD_COMMAND"},
 		&cli.StringSliceFlag{Name: "key-file", Usage: "open the archive with the key (or recipient's identity) in `FILE`; default $CAIRN_KEY_FILE"},
 		&cli.StringFlag{Name: "cache-dir", Usage: "keep the local index and caches in `DIR`; default $CAIRN_CACHE_DIR or the user's cache directory"},
+		&cli.StringFlag{Name: "as-of", Usage: "see the archive as it was at `TIME`, from the versions that its buckets keep; default $CAIRN_AS_OF"},
 		&cli.StringFlag{Name: "limit-upload", Usage: "send at most `RATE` bytes a second to all members together, such as 500K or 10M"},
 		&cli.StringFlag{Name: "limit-download", Usage: "receive at most `RATE` bytes a second from all members together"},
 		&cli.BoolFlag{Name: "json", Usage: "print results as JSON, one object a line"},

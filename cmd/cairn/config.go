@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
@@ -37,6 +38,7 @@ type place struct {
 	path      string      // of the archive file, when the archive was named by one
 	file      archiveFile // what is in it
 	isDefault bool        // nothing was configured: the user's own archive
+	asOf      time.Time   // the archive is to be seen as it was then; zero: as it is
 }
 
 // where finds out which archive a command is about: flag, environment, or the default one.
@@ -45,6 +47,20 @@ func (e *env) where(c *cli.Context) (*place, error) {
 	if len(named) == 0 {
 		named = splitMembers(e.getenv("CAIRN_ARCHIVE"))
 	}
+	named, at, err := e.setAsOf(c, named)
+	if err != nil {
+		return nil, err
+	}
+	p, err := e.whereNamed(named)
+	if err != nil {
+		return nil, err
+	}
+	p.asOf = at
+	return p, nil
+}
+
+// whereNamed finds an archive by what was named; by nothing, the default one.
+func (e *env) whereNamed(named []string) (*place, error) {
 	if len(named) == 0 {
 		data, err := e.dataDir()
 		if err != nil {

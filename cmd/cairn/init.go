@@ -36,6 +36,10 @@ The archive is protected by a password (CAIRN_PASSWORD and the like, or asked fo
 --new-key-file by a key that is written to a file. Without one of them nobody can read the archive,
 you included: keep a copy somewhere else ("cairn key export" prints a text that fits on paper).
 
+With --retain TIME everything that is stored is locked against deletion for so long, also for whoever has the
+keys of the clients. It needs buckets with object lock (init makes them so if they do not exist yet) and works
+for every client by itself; directories cannot do it. "cairn prune" makes the locks of what is needed longer.
+
 Other commands find the archive by CAIRN_ARCHIVE or --archive: all its members, in any order, or a file like
 
   members:
@@ -52,12 +56,12 @@ Examples:
   cairn init --data 4 --parity 2 /mnt/big      (six members in one place)
   cairn init --data 2 --parity 1 s3://s3.amazonaws.com/a?region=eu-west-1 's3://nas:9000/b?insecure=1' /mnt/c
   cairn init --new-key-file ~/.config/cairn/key /mnt/backup`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.IntFlag{Name: "data", Value: 1, Usage: "`K` data shards for each pack"},
 			&cli.IntFlag{Name: "parity", Value: 0, Usage: "`M` parity shards: how many members may be lost"},
 			&cli.StringFlag{Name: "new-key-file", Usage: "make a key, write it to `FILE` and protect the archive with it"},
 			&cli.StringFlag{Name: "label", Usage: "name the first key slot `TEXT`"},
-		},
+		}, retainFlags()...),
 		Action: func(c *cli.Context) error { return e.runInit(c) },
 	})
 }
@@ -70,21 +74,35 @@ func (e *env) runInit(c *cli.Context) error {
 			return err
 		}
 	}
+	if !p.asOf.IsZero() {
+		return usage("init works on what is there now, not as of an earlier time")
+	}
+	keep, err := e.retainOption(c)
+	if err != nil {
+		return err
+	}
 	slots, told, err := e.firstSlots(c, p)
 	if err != nil {
 		return err
 	}
-	id, err := e.initArchive(c, p, c.Int("data"), c.Int("parity"), slots)
+	id, err := e.initArchive(c, p, archive.InitOptions{Data: c.Int("data"), Parity: c.Int("parity"), Slots: slots, Now: e.now(), Retention: keep})
 	if err != nil {
 		return err
 	}
 	if e.json {
-		return e.printJSON(map[string]any{"type": "init", "archive": id.String(), "data": c.Int("data"), "parity": c.Int("parity"), "members": p.members})
+		m := map[string]any{"type": "init", "archive": id.String(), "data": c.Int("data"), "parity": c.Int("parity"), "members": p.members}
+		if keep != nil {
+			m["retain_seconds"], m["retain_mode"] = keep.Seconds, keep.Mode
+		}
+		return e.printJSON(m)
 	}
 	if !e.quiet {
 		e.print("archive %s made: %s", id.String()[:8], layoutText(c.Int("data"), c.Int("parity"), len(p.members)))
 		for _, m := range p.members {
 			e.print("  %s", m)
+		}
+		if keep != nil {
+			e.print("everything stored is locked against deletion: %s; prune makes the locks of what is still needed longer", retentionText(keep))
 		}
 		e.print("%s", told)
 	}
@@ -132,12 +150,15 @@ func (e *env) firstSlots(c *cli.Context, p *place) (func(*seal.Keys) ([]*seal.Sl
 }
 
 // initArchive makes the member directories and buckets, and the archive on them.
-func (e *env) initArchive(c *cli.Context, p *place, k, m int, slots func(*seal.Keys) ([]*seal.Slot, error)) (seal.ArchiveID, error) {
-	members, err := e.makeMembers(c, p, p.members)
+func (e *env) initArchive(c *cli.Context, p *place, o archive.InitOptions) (seal.ArchiveID, error) {
+	members, err := e.makeMembers(c, p, p.members, o.Retention != nil)
 	if err != nil {
 		return seal.ArchiveID{}, err
 	}
-	return archive.Init(c.Context, members, archive.InitOptions{Data: k, Parity: m, Slots: slots, Now: e.now()})
+	if err := e.survey(c, members, o.Retention); err != nil {
+		return seal.ArchiveID{}, err
+	}
+	return archive.Init(c.Context, members, o)
 }
 
 // initDefault makes the archive that `cairn backup` uses when nothing is configured, and tells about it at length:
@@ -151,7 +172,7 @@ func (e *env) initDefault(c *cli.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.initArchive(c, p, 1, 0, slots); err != nil {
+	if _, err := e.initArchive(c, p, archive.InitOptions{Data: 1, Slots: slots, Now: e.now()}); err != nil {
 		return err
 	}
 	e.say("No archive was configured, so one was made:\n  archive  %s\n  key      %s", p.members[0], keyFile)

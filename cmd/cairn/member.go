@@ -21,8 +21,8 @@ import (
 
 func memberCommand(e *env) *cli.Command {
 	return &cli.Command{
-		Name: "member", Usage: "look after the members: list, check, replace, add, change the layout",
-		Description: `The commands are "member list", "member check", "member replace", "member add" and "member layout";
+		Name: "member", Usage: "look after the members: list, check, replace, add, change the layout or the retention",
+		Description: `The commands are "member list", "member check", "member replace", "member add", "member layout" and "member retain";
 "cairn member replace --help" explains one.`,
 		Subcommands: []*cli.Command{
 			command(e, &cli.Command{
@@ -38,7 +38,8 @@ Examples:
 			command(e, &cli.Command{
 				Name: "check", Usage: "find out whether a store is good enough for a member", ArgsUsage: "MEMBER…",
 				Description: `Uses a store as an archive does: writes, reads whole objects, ranges and ends, lists, overwrites and
-deletes, below "probe/", and removes everything again. MEMBER is an address, of a member or of a place
+deletes, below "probe/", and removes everything again. It tells whether the store keeps what is deleted, and
+whether it can lock objects, which it tries out (some seconds). MEMBER is an address, of a member or of a place
 that shall become one, or the number of a member of the archive.
 
 Examples:
@@ -50,6 +51,7 @@ Examples:
 			memberReplaceCommand(e),
 			memberAddCommand(e),
 			memberLayoutCommand(e),
+			memberRetainCommand(e),
 		},
 	}
 }

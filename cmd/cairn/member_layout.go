@@ -140,7 +140,7 @@ func (e *env) changeLayout(c *cli.Context, choose func(*archive.Archive) (ids, a
 		return err
 	}
 	for _, address := range added {
-		m, err := e.newMember(c, p, address, false)
+		m, err := e.newMember(c, a, p, address, false)
 		if err != nil {
 			return err
 		}

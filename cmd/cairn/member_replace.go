@@ -48,7 +48,7 @@ func (e *env) runMemberReplace(c *cli.Context) error {
 	}
 	defer a.Close()
 	dry := c.Bool("dry-run")
-	m, err := e.newMember(c, p, to, dry)
+	m, err := e.newMember(c, a, p, to, dry)
 	if err != nil {
 		return err
 	}
@@ -76,10 +76,13 @@ func moveTick(verb string, p *member.Progress) tick {
 		totalsKnown: p.TotalBytes.Load() > 0, unit: "packs"}
 }
 
-// newMember opens the place of a new member, and makes it unless this is a dry run.
-func (e *env) newMember(c *cli.Context, p *place, address string, dry bool) (archive.Member, error) {
+// newMember opens the place of a new member of an archive, and makes it unless this is a dry run.
+func (e *env) newMember(c *cli.Context, a *archive.Archive, p *place, address string, dry bool) (archive.Member, error) {
 	if !dry {
-		list, err := e.makeMembers(c, p, []string{address})
+		list, err := e.makeMembers(c, p, []string{address}, a.Retention() != nil)
+		if err == nil && a.Retention() != nil {
+			err = e.survey(c, list, a.Retention())
+		}
 		if err != nil {
 			return archive.Member{}, err
 		}

@@ -17,13 +17,13 @@ import (
 // openMembers makes a store of each member address. One that cannot be opened is a missing member, which the archive
 // may be able to do without, unless its address makes no sense. No request is made: whether a bucket answers shows later.
 func (e *env) openMembers(c *cli.Context, p *place, urls []string) ([]archive.Member, error) {
-	return e.members(c, p, urls, func(u remote.URL) (remote.Store, error) { return local.OpenWith(u.Path, e.faults.directory(u.Path)) })
+	return e.members(c, p, urls, false, func(u remote.URL) (remote.Store, error) { return local.OpenWith(u.Path, e.faults.directory(u.Path)) })
 }
 
 // makeMembers is openMembers for places of a new archive: directories and buckets are made if they do not exist. One that cannot be
-// made is an error.
-func (e *env) makeMembers(c *cli.Context, p *place, urls []string) ([]archive.Member, error) {
-	members, err := e.members(c, p, urls, func(u remote.URL) (remote.Store, error) { return local.CreateWith(u.Path, e.faults.directory(u.Path)) })
+// made is an error. Buckets are made with object lock if that is wanted.
+func (e *env) makeMembers(c *cli.Context, p *place, urls []string, lock bool) ([]archive.Member, error) {
+	members, err := e.members(c, p, urls, lock, func(u remote.URL) (remote.Store, error) { return local.CreateWith(u.Path, e.faults.directory(u.Path)) })
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (e *env) makePlace(ctx context.Context, m archive.Member) error {
 	return err
 }
 
-func (e *env) members(c *cli.Context, p *place, urls []string, dir func(remote.URL) (remote.Store, error)) ([]archive.Member, error) {
+func (e *env) members(c *cli.Context, p *place, urls []string, lock bool, dir func(remote.URL) (remote.Store, error)) ([]archive.Member, error) {
 	if err := e.setLimits(c, p); err != nil {
 		return nil, err
 	}
@@ -72,12 +72,13 @@ func (e *env) members(c *cli.Context, p *place, urls []string, dir func(remote.U
 			if err != nil {
 				return nil, &exitError{exitUsage, err}
 			}
+			o.ObjectLock = lock
 			m.Store, m.Err = e.openBucket(o)
 		}
 		if m.Err != nil {
 			m.Store = nil
 		} else {
-			m.Store = retry.New(e.faults.watch(m.Store, u), retry.Options{})
+			m.Store = p.then(retry.New(e.faults.watch(m.Store, u), retry.Options{}))
 		}
 		members = append(members, m)
 	}

@@ -36,7 +36,7 @@ func (e *env) openWith(c *cli.Context, p *place, creds []seal.Credential) (*arch
 	if err != nil {
 		return nil, err
 	}
-	a, err := archive.Open(c.Context, members, e.options(c, creds))
+	a, err := archive.Open(c.Context, members, e.optionsAt(c, p, creds))
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,19 @@ func (e *env) openWith(c *cli.Context, p *place, creds []seal.Credential) (*arch
 }
 
 func (e *env) options(c *cli.Context, creds []seal.Credential) archive.Options {
+	return e.optionsAt(c, &place{}, creds)
+}
+
+// optionsAt are the options of an archive as it is, or as it was: then with nothing in the cache directory, because what is remembered there is of
+// now.
+func (e *env) optionsAt(c *cli.Context, p *place, creds []seal.Credential) archive.Options {
 	base := e.cacheBase(c)
+	if !p.asOf.IsZero() {
+		return archive.Options{
+			Credentials: creds, Notice: func(text string) { e.say("note: %s", text) }, Salvage: e.salvage || c.Bool("salvage"),
+			OpenIndex: func(seal.ArchiveID) (archive.Index, error) { return index.NewMap(), nil },
+		}
+	}
 	return archive.Options{
 		Credentials: creds,
 		OpenIndex:   func(id seal.ArchiveID) (archive.Index, error) { return e.openIndex(base, id) },

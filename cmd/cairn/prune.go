@@ -247,6 +247,7 @@ func (e *env) printPrune(r *prune.Report, o prune.Options, took time.Duration) {
 		line(r.Busy, fmt.Sprintf("of %s at work: left alone", plural(uint64(r.SessionsAtWork), "session", "sessions")))
 	}
 	line(r.Locked, "cannot be deleted yet, an object lock holds them: a later prune does")
+	e.printLocks(r.Locks)
 	if o.DryRun {
 		e.print("about %s would be freed; garbage of %s would stay in packs that are needed", size(int64(r.Estimate)), size(r.Unused))
 		return
@@ -295,6 +296,13 @@ func pruneJSON(r *prune.Report, o prune.Options, took time.Duration) map[string]
 	}
 	m["deleted"], m["locked"], m["locked_segments"], m["records"] = packs(r.Deleted), packs(r.Locked), r.LockedSegments, r.Records
 	m["records_folded"] = r.Folded
+	if r.Locks != nil {
+		failed := map[string]string{}
+		for label, err := range r.Locks.Failed {
+			failed[label] = err.Error()
+		}
+		m["locks_extended"], m["locks_failed"] = r.Locks.Extended, failed
+	}
 	m["segments_replaced"], m["snapshots_deleted"], m["bytes_written"], m["bytes_freed"] = r.Segments, r.Forgotten, r.WrittenBytes, r.Freed()
 	return m
 }

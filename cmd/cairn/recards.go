@@ -98,7 +98,7 @@ func (e *env) openNew(c *cli.Context, urls []string, dry bool) ([]archive.Member
 	if dry {
 		return e.openMembers(c, &place{}, urls)
 	}
-	return e.makeMembers(c, &place{}, urls)
+	return e.makeMembers(c, &place{}, urls, false)
 }
 
 // sortShards copies each shard to where it belongs in a new archive.

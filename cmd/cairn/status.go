@@ -90,7 +90,7 @@ func (e *env) openForStatus(c *cli.Context) (*archive.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return archive.Open(c.Context, members, e.options(c, creds))
+	return archive.Open(c.Context, members, e.optionsAt(c, p, creds))
 }
 
 // latest finds the newest complete snapshot of each series.

@@ -5,7 +5,9 @@
 //		remotetest.Run(t, func(t *testing.T) remote.Store { return mem.New() })
 //	}
 //
-// It needs a store in which it may write anything, and takes about a second on a store that answers at once.
+// RunProtected is the suite of the optional abilities of stores that keep versions and lock objects.
+//
+// Run needs a store in which it may write anything, and takes about a second on a store that answers at once.
 package remotetest
 
 import (

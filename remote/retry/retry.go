@@ -248,7 +248,7 @@ func (s *Store) pause(p policy, attempt int) time.Duration {
 // final says whether an error will be the same next time.
 func final(err error) bool {
 	for _, target := range []error{
-		remote.ErrNotExist, fs.ErrExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed, errors.ErrUnsupported,
+		remote.ErrNotExist, remote.ErrLocked, remote.ErrNoHistory, fs.ErrExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed, errors.ErrUnsupported,
 		context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF,
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG, syscall.EFBIG,
 	} {

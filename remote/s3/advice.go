@@ -1,15 +1,28 @@
 package s3
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"cairn/remote"
 )
 
 // advice is the operator's next step after an answer; empty where there is none but to try again.
 func (s *Store) advice(r *request, e *Error, region string) string {
+	if errors.Is(e, remote.ErrLocked) {
+		return "the object is under retention: the same command removes it when that has passed"
+	}
+	switch e.Op {
+	case opPutLocked, opLock:
+		if errors.Is(e, errors.ErrUnsupported) {
+			return "the bucket has no object lock, which most servers give only to a new one: `cairn init --retain` makes it so, or: aws s3api create-bucket " +
+				"--object-lock-enabled-for-bucket --bucket " + s.o.Bucket + " --endpoint-url " + s.endpoint()
+		}
+	}
 	switch e.Code {
 	case minio.NoSuchBucket:
 		return fmt.Sprintf("make the bucket: `cairn init` does for a new archive if the keys may, or: aws s3 mb s3://%s --region %s --endpoint-url %s",
@@ -75,7 +88,19 @@ func (s *Store) permission(op string) string {
 	case opGet, opStat:
 		return "the keys need s3:GetObject on " + objects + " and s3:ListBucket on " + bucket + " (without which S3 refuses to say that an object does not exist)"
 	case opDelete, opDeleteAll:
-		return "the keys need s3:DeleteObject on " + objects + ", unless an object lock holds it"
+		return "the keys need s3:DeleteObject (and, where versions are kept, s3:DeleteObjectVersion) on " + objects + ", unless an object lock holds it"
+	case opPutLocked:
+		return "the keys need s3:PutObject and s3:PutObjectRetention on " + objects
+	case opLock:
+		return "the keys need s3:PutObjectRetention on " + objects
+	case opLockOf:
+		return "the keys need s3:GetObjectRetention on " + objects
+	case opVersions:
+		return "the keys need s3:ListBucketVersions on " + bucket
+	case opVersioning:
+		return "the keys need s3:GetBucketVersioning on " + bucket
+	case opLockConfig:
+		return "the keys need s3:GetBucketObjectLockConfiguration on " + bucket
 	case opMake:
 		return "the keys need s3:CreateBucket on " + bucket + ", or somebody else makes the bucket"
 	}

@@ -9,9 +9,11 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
+	"golang.org/x/sync/errgroup"
 
 	"cairn/remote"
 )
@@ -19,7 +21,7 @@ import (
 // bulk is how many objects one request deletes: what the protocol allows.
 const bulk = 1000
 
-// DeleteAll removes objects, a thousand with one request. It tries again what may go well the second time.
+// DeleteAll removes objects, a thousand with one request; in a bucket that keeps versions several at once. It tries again what may go well the second time.
 func (s *Store) DeleteAll(ctx context.Context, names iter.Seq[string]) error {
 	var batch []string
 	for name := range names {
@@ -41,6 +43,13 @@ func (s *Store) DeleteAll(ctx context.Context, names iter.Seq[string]) error {
 }
 
 func (s *Store) deleteBatch(ctx context.Context, names []string) error {
+	versioned, err := s.keepsVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if versioned {
+		return s.deleteEach(ctx, names)
+	}
 	bulky := !s3utils.IsGoogleEndpoint(url.URL{Host: s.o.Host}) // which has no such request
 	if bulky {
 		err := s.again(ctx, func() error { return s.deleteMany(ctx, names) })
@@ -48,12 +57,33 @@ func (s *Store) deleteBatch(ctx context.Context, names []string) error {
 			return err
 		}
 	}
+	return s.deleteEach(ctx, names)
+}
+
+// deleteEach deletes objects one by one, several at once. What is locked does not keep the others.
+func (s *Store) deleteEach(ctx context.Context, names []string) error {
+	var mu sync.Mutex
+	var locked error
+	group, sub := errgroup.WithContext(ctx)
+	group.SetLimit(listers)
 	for _, name := range names {
-		if err := s.again(ctx, func() error { return s.Delete(ctx, name) }); err != nil {
-			return err
-		}
+		group.Go(func() error {
+			err := s.again(sub, func() error { return s.Delete(sub, name) })
+			if !errors.Is(err, remote.ErrLocked) {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if locked == nil {
+				locked = err
+			}
+			return nil
+		})
 	}
-	return nil
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return locked
 }
 
 // deleteMany makes one request and believes what the answer says of each object.
@@ -101,7 +131,7 @@ func (s *Store) Make(ctx context.Context) (made bool, err error) {
 		return false, err
 	}
 	err = s.do(ctx, opMake, "", func(r *request) error {
-		return s.client.MakeBucket(r.ctx, s.o.Bucket, minio.MakeBucketOptions{Region: s.o.Region})
+		return s.client.MakeBucket(r.ctx, s.o.Bucket, minio.MakeBucketOptions{Region: s.o.Region, ObjectLocking: s.o.ObjectLock})
 	})
 	if errors.As(err, &e) && e.Status == http.StatusConflict {
 		// Somebody was faster: ourselves (another member below the same bucket), or another account, which a listing tells.

@@ -132,14 +132,20 @@ type verdict struct {
 // again is useless until somebody changes something.
 var whole = verdict{[]error{remote.ErrUnavailable}, true}
 
+// lockedVerdict is about one object; all else works.
+var lockedVerdict = verdict{[]error{remote.ErrLocked}, true}
+
 // meaning sorts answers. The codes are those of Amazon and of the servers that speak its protocol.
 func meaning(op string, e *Error) verdict {
+	if v, ok := lockMeaning(op, e); ok {
+		return v
+	}
 	switch e.Code {
 	case minio.NoSuchKey, "NotFound", minio.NoSuchVersion:
 		return verdict{[]error{remote.ErrNotExist}, true}
 	case minio.AccessDenied, "Forbidden", "AllAccessDisabled", "AccessForbidden":
 		if op == opDelete || op == opDeleteAll {
-			return verdict{nil, true} // keys that may not delete, or an object lock: all else works
+			return verdict{[]error{fs.ErrPermission}, true} // keys that may not delete, or an object lock: all else works
 		}
 		return whole
 	case minio.NoSuchBucket, minio.InvalidBucketName, "InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "RequestExpired",
@@ -165,6 +171,29 @@ func meaning(op string, e *Error) verdict {
 		return verdict{}
 	}
 	return byStatus(e.Status)
+}
+
+// lockMeaning sorts answers to requests about locks, and to deletions that a lock forbids.
+func lockMeaning(op string, e *Error) (verdict, bool) {
+	switch op {
+	case opDelete, opDeleteAll, opLock:
+		if saysLocked(e) && e.Code != "ObjectLockConfigurationNotFoundError" && !strings.Contains(e.Message, "onfiguration") {
+			return lockedVerdict, true
+		}
+	}
+	switch op {
+	case opPutLocked, opLock, opLockOf:
+		switch e.Code {
+		case "InvalidRequest", "InvalidBucketState", "ObjectLockConfigurationNotFoundError": // the bucket has no object lock
+			return verdict{[]error{errors.ErrUnsupported}, true}, true
+		case "NoSuchObjectLockConfiguration":
+			return verdict{nil, true}, true
+		}
+	}
+	if e.Status == http.StatusMethodNotAllowed { // asked of a delete marker
+		return verdict{nil, true}, true
+	}
+	return verdict{}, false
 }
 
 // byStatus sorts codes that nobody knows.

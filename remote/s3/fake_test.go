@@ -29,6 +29,7 @@ type fake struct {
 	hook     func(w http.ResponseWriter, r *http.Request) bool
 	keys     map[string]bool // access keys that may come in
 	plain    bool            // takes no notice of If-None-Match
+	past     *history        // of "bucket"; nil: it keeps no versions
 }
 
 type fakeObject struct {
@@ -110,12 +111,16 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "AccessDenied")
 	case !f.keys[credential]:
 		refuse(w, http.StatusBadRequest, "ExpiredToken")
+	case len(body) == 0 && r.Header.Get("X-Amz-Content-Sha256") == "UNSIGNED-PAYLOAD": // of a question
+		f.serveBucket(w, r, bucket, body)
 	case r.Header.Get("X-Amz-Content-Sha256") != hex.EncodeToString(sum[:]) || !strings.Contains(auth, "x-amz-content-sha256"):
 		refuse(w, http.StatusBadRequest, "XAmzContentSHA256Mismatch")
 	case f.buckets[bucket] == nil && !(r.Method == http.MethodPut && key == ""):
 		refuse(w, http.StatusNotFound, "NoSuchBucket")
 	case key == "":
 		f.serveBucket(w, r, bucket, body)
+	case f.past != nil && f.past.serve(w, r, key, body):
+		f.past.settle(f.buckets[bucket], key)
 	default:
 		f.serveObject(w, r, f.buckets[bucket], key, body)
 	}
@@ -124,6 +129,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *fake) serveBucket(w http.ResponseWriter, r *http.Request, bucket string, body []byte) {
 	q := r.URL.Query()
 	switch {
+	case f.buckets[bucket] == nil && r.Method != http.MethodPut:
+		refuse(w, http.StatusNotFound, "NoSuchBucket")
+	case f.past != nil && f.past.serveBucket(w, r):
+	case r.Method == http.MethodGet && q.Has("versioning"):
+		fmt.Fprint(w, "<VersioningConfiguration/>")
+	case r.Method == http.MethodGet && q.Has("object-lock"):
+		refuse(w, http.StatusNotFound, "ObjectLockConfigurationNotFoundError")
 	case r.Method == http.MethodPut && len(q) == 0:
 		if f.buckets[bucket] != nil {
 			refuse(w, http.StatusConflict, "BucketAlreadyOwnedByYou")

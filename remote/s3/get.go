@@ -18,11 +18,15 @@ import (
 
 // Get reads a range with one GET.
 func (s *Store) Get(ctx context.Context, name string, off, n int64, dst []byte) ([]byte, error) {
+	return s.get(ctx, name, off, n, dst, which{})
+}
+
+func (s *Store) get(ctx context.Context, name string, off, n int64, dst []byte, w which) ([]byte, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, err
 	}
 	if off >= 0 && (n == 0 || n > math.MaxInt64-off) { // HTTP has no range of these kinds
-		info, err := s.Stat(ctx, name)
+		info, err := s.stat(ctx, name, w)
 		if err == nil {
 			_, _, err = remote.Span(name, info.Size, off, n)
 		}
@@ -34,12 +38,12 @@ func (s *Store) Get(ctx context.Context, name string, off, n int64, dst []byte) 
 	var got []byte
 	ask := header(off, n)
 	err := s.do(ctx, opGet, name, func(r *request) (err error) {
-		g := &get{s: s, r: r, name: name, off: off, n: n}
+		g := &get{s: s, r: r, name: name, off: off, n: n, which: w}
 		got, err = g.run(ask, dst)
 		return err
 	})
 	if e := (*Error)(nil); errors.As(err, &e) && e.Status == http.StatusRequestedRangeNotSatisfiable {
-		return s.unsatisfiable(ctx, name, off, n, dst, err)
+		return s.unsatisfiable(ctx, name, off, n, dst, w, err)
 	}
 	if err != nil {
 		return nil, err
@@ -65,8 +69,8 @@ func header(off, n int64) string {
 
 // unsatisfiable makes an answer of 416, "no such range". For the last n bytes it means that the object is empty; a server may also mean
 // that it has fewer than n.
-func (s *Store) unsatisfiable(ctx context.Context, name string, off, n int64, dst []byte, refused error) ([]byte, error) {
-	info, err := s.Stat(ctx, name)
+func (s *Store) unsatisfiable(ctx context.Context, name string, off, n int64, dst []byte, w which, refused error) ([]byte, error) {
+	info, err := s.stat(ctx, name, w)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +81,7 @@ func (s *Store) unsatisfiable(ctx context.Context, name string, off, n int64, ds
 	case length == 0:
 		return dst[:0], nil
 	case off < 0 && length == info.Size:
-		return s.Get(ctx, name, 0, length, dst)
+		return s.get(ctx, name, 0, length, dst, w)
 	}
 	return nil, refused
 }
@@ -88,6 +92,7 @@ type get struct {
 	r      *request
 	name   string
 	off, n int64
+	which  which
 
 	body          io.ReadCloser
 	etag          string
@@ -214,7 +219,7 @@ func (g *get) resume(have int64) error {
 }
 
 func (g *get) request(ask, etag string) (http.Header, error) {
-	var opts minio.GetObjectOptions
+	opts := minio.GetObjectOptions{VersionID: g.which.version}
 	if ask != "" {
 		opts.Set("Range", ask)
 	}
@@ -224,9 +229,13 @@ func (g *get) request(ask, etag string) (http.Header, error) {
 		}
 	}
 	g.r.limit = -1
-	body, _, header, err := minio.Core{Client: g.s.client}.GetObject(g.r.ctx, g.s.o.Bucket, g.s.prefix+g.name, opts)
+	body, st, header, err := minio.Core{Client: g.s.client}.GetObject(g.r.ctx, g.s.o.Bucket, g.s.prefix+g.name, opts)
 	if err != nil {
 		return nil, hideEOF(err)
+	}
+	if err := g.which.fits(st.LastModified); err != nil {
+		body.Close()
+		return nil, err
 	}
 	g.body = body
 	if etag == "" {

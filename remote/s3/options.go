@@ -48,6 +48,8 @@ type Options struct {
 	// StorageClass of packs ("binaries" in a pair-tree). All else is small, is read by every command, and stays in the standard class.
 	StorageClass string
 
+	ObjectLock bool // a bucket that Make makes keeps versions and can lock them
+
 	Profile         string // of the shared credentials file; default AWS_PROFILE or "default"
 	CredentialsFile string // default ~/.aws/config and ~/.aws/credentials
 	// Keys finds the keys; nil: Chain(Profile, CredentialsFile).

@@ -12,7 +12,7 @@ import (
 )
 
 // ability is what is known about something that not every server can.
-type ability int
+type ability int32
 
 const (
 	unknown ability = iota

@@ -6,7 +6,8 @@
 //	Get      one GET of the range. A body that breaks off is gone on with where it broke
 //	Stat     one HEAD. What a HEAD refuses is asked again by GET, because only that answer has a reason
 //	List     pages of 1000; a pair-tree that has more is listed in parallel by its first level
-//	Delete   one DELETE. On a versioned bucket it only adds a marker
+//	Delete   one DELETE. In a bucket that keeps versions: all versions of the object are listed and deleted, the locked ones excepted
+//	AsOf     a view of an earlier time, read from the versions
 //
 // The retry policy is remote/retry's, above; the library inside tries once. What only a driver can do again is done here: a page of
 // a listing, the rest of a body, a request that was signed with keys that have expired. A request without progress
@@ -50,7 +51,10 @@ type Store struct {
 	page   int          // keys asked for at once; tests lower it
 	pause  time.Duration
 
-	mu     sync.Mutex
+	versions atomic.Int32 // the ability to keep what is deleted
+	md5      atomic.Bool  // the bucket takes no object without one: it has a default retention
+
+	mu     sync.Mutex // held while PutNew is tried out
 	putNew ability
 }
 
@@ -127,6 +131,13 @@ const (
 	opDelete    = "delete"
 	opDeleteAll = "delete objects"
 	opMake      = "make bucket"
+
+	opPutLocked  = "put locked"
+	opLock       = "lock"
+	opLockOf     = "lock of"
+	opLockConfig = "object lock of"
+	opVersioning = "versioning of"
+	opVersions   = "list versions of"
 )
 
 func check(ctx context.Context, name string) error {
@@ -145,15 +156,29 @@ func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 }
 
 func (s *Store) put(ctx context.Context, op, name string, data []byte) error {
+	err := s.putOnce(ctx, op, name, data)
+	var e *Error
+	if errors.As(err, &e) && e.Status == http.StatusBadRequest && strings.Contains(strings.ToLower(e.Message), "content-md5") && !s.md5.Load() {
+		s.md5.Store(true)
+		err = s.putOnce(ctx, op, name, data)
+	}
+	return err
+}
+
+func (s *Store) putOnce(ctx context.Context, op, name string, data []byte) error {
 	sum := sha256.Sum256(data)
 	// DisableContentSha256 means: no signature for each piece. The hash that is given is signed and checked instead.
 	opts := minio.PutObjectOptions{DisableContentSha256: true, StorageClass: s.class(name)}
 	if op == opPutNew {
 		opts.SetMatchETagExcept("*")
 	}
+	md := ""
+	if s.md5.Load() {
+		md = md5Base64(data)
+	}
 	core := minio.Core{Client: s.client}
 	return s.do(ctx, op, name, func(r *request) error {
-		_, err := core.PutObject(r.ctx, s.o.Bucket, s.prefix+name, bytes.NewReader(data), int64(len(data)), "", hex.EncodeToString(sum[:]), opts)
+		_, err := core.PutObject(r.ctx, s.o.Bucket, s.prefix+name, bytes.NewReader(data), int64(len(data)), md, hex.EncodeToString(sum[:]), opts)
 		return err
 	})
 }
@@ -172,12 +197,16 @@ const proof = 10 * time.Second
 
 // Stat asks for the size and time of an object.
 func (s *Store) Stat(ctx context.Context, name string) (remote.Info, error) {
+	return s.stat(ctx, name, which{})
+}
+
+func (s *Store) stat(ctx context.Context, name string, w which) (remote.Info, error) {
 	if err := check(ctx, name); err != nil {
 		return remote.Info{}, err
 	}
 	info := remote.Info{Name: name}
 	err := s.do(ctx, opStat, name, func(r *request) error {
-		st, err := s.client.StatObject(r.ctx, s.o.Bucket, s.prefix+name, minio.StatObjectOptions{})
+		st, err := s.client.StatObject(r.ctx, s.o.Bucket, s.prefix+name, minio.StatObjectOptions{VersionID: w.version})
 		info.Size, info.Modified = st.Size, st.LastModified
 		if err == nil || r.status < 300 {
 			return err
@@ -186,8 +215,11 @@ func (s *Store) Stat(ctx context.Context, name string) (remote.Info, error) {
 			r.spoken = true // of the object: the bucket was there a moment ago
 			return err
 		}
-		return s.ask(r, name, &info, err)
+		return s.ask(r, name, w, &info, err)
 	})
+	if err == nil {
+		err = w.fits(info.Modified)
+	}
 	if err != nil {
 		return remote.Info{}, err
 	}
@@ -196,8 +228,8 @@ func (s *Store) Stat(ctx context.Context, name string) (remote.Info, error) {
 
 // ask asks by GET for the reason of what a HEAD refused: a HEAD has no body, so a missing bucket, a wrong clock and a
 // server that is busy look like a missing object, refused access and a broken server.
-func (s *Store) ask(r *request, name string, info *remote.Info, refused error) error {
-	var opts minio.GetObjectOptions
+func (s *Store) ask(r *request, name string, w which, info *remote.Info, refused error) error {
+	opts := minio.GetObjectOptions{VersionID: w.version}
 	if err := opts.SetRange(0, 0); err != nil {
 		return err
 	}
@@ -215,20 +247,6 @@ func (s *Store) ask(r *request, name string, info *remote.Info, refused error) e
 	}
 	info.Size, info.Modified = total, st.LastModified
 	return nil
-}
-
-// Delete removes an object.
-func (s *Store) Delete(ctx context.Context, name string) error {
-	if err := check(ctx, name); err != nil {
-		return err
-	}
-	err := s.do(ctx, opDelete, name, func(r *request) error {
-		return s.client.RemoveObject(r.ctx, s.o.Bucket, s.prefix+name, minio.RemoveObjectOptions{})
-	})
-	if errors.Is(err, remote.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // wait is the pause before try number n of something that is tried again here: none, then 0.2 s, doubling.

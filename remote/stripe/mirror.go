@@ -2,7 +2,9 @@ package stripe
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"cairn/remote"
 )
@@ -42,10 +44,28 @@ func (s *Set) PutAll(ctx context.Context, name string, data []byte) (Result, err
 	return s.write(ctx, 1, func(ctx context.Context, i int) error { return s.members[i].store.Put(ctx, name, data) })
 }
 
-// Delete removes an object from every member that can be reached. It is an error if one of those fails, or if there is none.
+// Delete removes an object from every member that can be reached. It is an error if one of those fails or refuses (remote.Refused), or if there
+// is none.
 func (s *Set) Delete(ctx context.Context, name string) error {
 	_, err := s.DeleteAll(ctx, name)
 	return err
+}
+
+// refusal is a deletion that a member does not allow. The member lacks nothing by that.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+func refused(err error) error {
+	if remote.Refused(err) {
+		return &refusal{err}
+	}
+	return err
+}
+
+func isRefusal(err error) bool {
+	var r *refusal
+	return errors.As(err, &r)
 }
 
 // DeleteAll is Delete that says on which members the object certainly is no more.
@@ -53,8 +73,8 @@ func (s *Set) DeleteAll(ctx context.Context, name string) (Result, error) {
 	if err := remote.ValidName(name); err != nil {
 		return s.none(err), err
 	}
-	res, err := s.write(ctx, 1, func(ctx context.Context, i int) error { return s.members[i].store.Delete(ctx, name) })
-	if err != nil {
+	res, err := s.write(ctx, 1, func(ctx context.Context, i int) error { return refused(s.members[i].store.Delete(ctx, name)) })
+	if err != nil && !slices.ContainsFunc(res.Errs, isRefusal) {
 		return res, err
 	}
 	for i, err := range res.Errs {

@@ -26,7 +26,7 @@ func (s *Set) write(ctx context.Context, need int, do func(ctx context.Context, 
 		return res, err
 	}
 	for i, m := range s.members {
-		if !res.Acked[i] && m.store != nil {
+		if !res.Acked[i] && m.store != nil && !isRefusal(res.Errs[i]) {
 			m.setBehind(res.Errs[i])
 		}
 	}

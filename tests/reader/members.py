@@ -16,7 +16,7 @@ def parse_card(data):
     card = json.loads(data.decode("utf-8"))
     if card["cairn"] != 1:
         raise Refused(f"archive format {card['cairn']!r} is not known to this reader")
-    if set(card["features"]) - {"layouts"}:
+    if set(card["features"]) - {"layouts", "retention"}:
         raise Refused(f"the archive uses features that this reader does not know: {card['features']}")
     need(re.fullmatch("[0-9a-f]{32}", card["archive"]), "impossible archive id")
     numbers = {}
@@ -46,6 +46,8 @@ def card_text(card):
         lines.append(card["revision"])
     for layout in card.get("former", []):
         lines += [layout["epoch"], layout["data"], layout["parity"], layout["placement"], ",".join(layout["members"])]
+    if "retention" in card:
+        lines += ["retention", card["retention"]["mode"], card["retention"]["seconds"]]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -59,7 +59,11 @@ type Request struct {
 	Method string // GET, PUT, HEAD, DELETE, POST, or LIST for a GET of the bucket
 	Key    string // of the object; of a LIST the prefix
 	New    bool   // a PUT only if there is no such object
+	Bulk   bool   // a POST that deletes many objects
 }
+
+// Deletes says whether a request is to delete something.
+func (r Request) Deletes() bool { return r.Method == http.MethodDelete || r.Bulk }
 
 // Kind is the first element of the key: binaries, index, snapshots, keys, cairn.json.
 func (r Request) Kind() string {
@@ -68,7 +72,7 @@ func (r Request) Kind() string {
 }
 
 func parse(r *http.Request) Request {
-	q := Request{Method: r.Method, New: r.Header.Get("If-None-Match") != ""}
+	q := Request{Method: r.Method, New: r.Header.Get("If-None-Match") != "", Bulk: r.Method == http.MethodPost && r.URL.Query().Has("delete")}
 	_, q.Key, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if r.Method == http.MethodGet && q.Key == "" {
 		q.Method, q.Key = "LIST", r.URL.Query().Get("prefix")

@@ -32,6 +32,7 @@ type Options struct {
 	Kind    Kind
 	Dir     string // below which each has its directory; "": a temporary one of the test
 	OwnKeys bool   // each has keys of its own, which its URL tells by credentials=FILE
+	Lock    bool   // buckets keep versions and can lock them; a test on MinIO or versitygw
 }
 
 // Server is one S3 server.
@@ -43,6 +44,8 @@ type Server struct {
 	addr    string // host:port
 	root    string // the directory it serves
 	sidecar string // where it keeps attributes if the file system cannot; "" if it can
+	past    string // where it keeps versions; "": it keeps none
+	lock    bool   // the bucket is made with object lock
 	log     tail
 
 	access, secret string
@@ -80,6 +83,7 @@ func StartWith(t testing.TB, n int, o Options) []*Server {
 				t.Fatal(err)
 			}
 		}
+		s.lock = o.Lock
 		s.place(filepath.Join(o.Dir, fmt.Sprintf("s3-%d", i)))
 		t.Cleanup(s.end)
 		list[i] = s
@@ -99,6 +103,12 @@ func (s *Server) place(dir string) {
 	s.root = filepath.Join(dir, "data")
 	if err := os.MkdirAll(s.root, 0o755); err != nil {
 		s.t.Fatal(err)
+	}
+	if s.lock && s.kind == Versity {
+		s.past = filepath.Join(dir, "versions")
+		if err := os.Mkdir(s.past, 0o755); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	if unix.Setxattr(s.root, "user.cairn-test", []byte("x"), 0) != nil {
 		s.sidecar = filepath.Join(dir, "sidecar")
@@ -172,7 +182,7 @@ func (s *Server) Start() {
 // Clear replaces a stopped server's objects by nothing: the disk is new. Start makes the bucket again.
 func (s *Server) Clear() {
 	s.t.Helper()
-	for _, dir := range []string{s.root, s.sidecar} {
+	for _, dir := range []string{s.root, s.sidecar, s.past} {
 		if dir == "" {
 			continue
 		}
@@ -226,6 +236,9 @@ func (s *Server) commandLine() (args, env []string) {
 	if s.sidecar != "" {
 		args = append(args, "--sidecar", s.sidecar)
 	}
+	if s.past != "" {
+		args = append(args, "--versioning-dir", s.past)
+	}
 	return append(args, s.root), env
 }
 
@@ -236,7 +249,7 @@ func (s *Server) ready() {
 	defer cancel()
 	c := s.Client()
 	for {
-		err := c.MakeBucket(ctx, Bucket, minio.MakeBucketOptions{Region: Region})
+		err := c.MakeBucket(ctx, Bucket, minio.MakeBucketOptions{Region: Region, ObjectLocking: s.lock})
 		code := minio.ToErrorResponse(err).Code
 		if err == nil || code == "BucketAlreadyOwnedByYou" || code == "BucketAlreadyExists" {
 			return

@@ -1,0 +1,66 @@
+package tests
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/tests/servers"
+)
+
+// TestNoDelete: a client whose credentials may not delete anything backs up for ever, with and without versions in the bucket: none of its
+// backups fails or warns because of that, killed ones included, and no backup does more than the one before because of what lies about.
+func TestNoDelete(t *testing.T) {
+	t.Parallel()
+	for _, lock := range []bool{false, true} {
+		t.Run(fmt.Sprint("versions ", lock), func(t *testing.T) {
+			t.Parallel()
+			noDelete(t, lock)
+		})
+	}
+}
+
+func noDelete(t *testing.T, lock bool) {
+	c := newClusterWith(t, 1, 1, true, servers.Options{Lock: lock})
+	denied := servers.Faults{Do: servers.Denied, Only: servers.Request.Deletes}
+	for _, p := range c.proxies {
+		p.Set(denied)
+	}
+	rnd := rand.New(rand.NewPCG(1, 0))
+	took := c.machine.run("backup", "--json", c.write("tree 0", files{"first": "x"})).took
+	requests := map[string]int{}
+	killed := 0
+	for i := range 50 {
+		tree := c.write("tree", files{"same": string(random("same", 100_000)), "own": string(random(fmt.Sprint(i), 400_000)), fmt.Sprint("dir/", i): "x"})
+		servers.Total(c.proxies)
+		if i%5 < 2 {
+			cmd := c.command("backup", tree)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(rnd.Float64() * float64(took) * 1.2))
+			_ = cmd.Process.Kill() // it may have ended
+			if cmd.Wait() != nil {
+				killed++
+			}
+			continue
+		}
+		r := c.must(0, "backup", "--json", "--strict", tree)
+		if strings.Contains(r.stderr, "warning") || strings.Contains(r.stderr, "hint") {
+			t.Errorf("backup %d: %v", i, r)
+		}
+		if o := r.one("backup"); o.number("degraded_packs") != 0 {
+			t.Errorf("backup %d: %v", i, o)
+		}
+		requests[fmt.Sprint(i)] = c.proxies[0].Reset().Requests("DELETE", "POST")
+	}
+	t.Logf("%d of 20 killed in the middle; DELETEs of a backup: %v", killed, requests)
+	if early, late := requests["2"], requests["49"]; late > early+10 {
+		t.Errorf("the 50th backup tries %d deletions, the third %d: what cannot be deleted piles up", late, early)
+	}
+	c.check()
+	tree := c.path("tree")
+	same(t, tree, c.restore("latest", tree))
+}
