@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"cairn/tests/crash"
+	"cairn/tests/treecmp"
 )
 
 // The tests of this file and of crash_commands_test.go kill the program at each operation on a store that a command makes: before it, after it,
@@ -28,22 +30,28 @@ func (m *machine) faulty(faults url.Values, arguments ...string) result {
 	return finish(m.t, m.with("CAIRN_FAULTS="+faults.Encode()).other(faultyProgram(m.t), arguments...))
 }
 
-// done is a snapshot that was reported as done: when it began, which no command changes, and a copy of what it is of.
-type done struct{ time, tree string }
+// done is a snapshot that was reported as done: when it began, which no command changes, and a copy of what it is of. A command that
+// changes what is in it leaves either, until it has run to its end.
+type done struct{ time, tree, before string }
 
 // mortal is a machine with an archive on which a command is killed.
 type mortal struct {
 	*machine
-	k, m int
-	tree string // what is backed up
-	done []done
+	k, m    int
+	folders []string // of the members, below dir
+	tree    string   // what is backed up
+	done    []done
+	torn    bool     // the cache is, and with it what it knew of unfinished business
+	more    []string // directories beside the archive that clones have, too
 }
 
 // newMortal makes an archive without snapshots, and a small tree.
 func newMortal(t testing.TB, k, m int) *mortal {
 	t.Helper()
 	d := &mortal{machine: newMachine(t), k: k, m: m}
-	d.init(k, m)
+	for i := range len(d.init(k, m)) {
+		d.folders = append(d.folders, fmt.Sprintf("member%d", i))
+	}
 	d.tree = d.write("tree", files{"a/1": string(random("1", 40_000)), "a/2": string(random("2", 3000)), "b/3": "three", "link": "-> a/1", "empty/": ""})
 	return d
 }
@@ -56,7 +64,7 @@ func (d *mortal) backUp() {
 		put(d.t, filepath.Join(d.tree, "b/3"), fmt.Sprint("changed ", n), false)
 	}
 	o := d.backup(d.tree)
-	d.done = append(d.done, done{d.timeOf(o.text("snapshot")), d.keep()})
+	d.done = append(d.done, done{time: d.timeOf(o.text("snapshot")), tree: d.keep()})
 }
 
 // keep copies the tree, with all times.
@@ -79,22 +87,15 @@ func (d *mortal) clone(t testing.TB) *mortal {
 	t.Helper()
 	c := *d
 	c.machine = newMachine(t)
-	for _, name := range append([]string{"home"}, d.memberNames()...) {
+	for _, name := range slices.Concat([]string{"home"}, d.more, d.folders) {
 		copyTree(t, d.path(name), c.path(name))
 	}
 	c.useClone(d.path("key"))
 	return &c
 }
 
-func (d *mortal) memberNames() (list []string) {
-	for i := range d.k + d.m {
-		list = append(list, fmt.Sprintf("member%d", i))
-	}
-	return list
-}
-
 func (d *mortal) dirs() (list []string) {
-	for _, name := range d.memberNames() {
+	for _, name := range d.folders {
 		list = append(list, d.path(name))
 	}
 	return list
@@ -102,23 +103,38 @@ func (d *mortal) dirs() (list []string) {
 
 func (d *mortal) useClone(key string) { d.use(key, d.dirs()...) }
 
-// alive demands that all that was reported as done is there: exactly one complete snapshot of its time, or with several allowed two, each of
-// which gives the tree back.
-func (d *mortal) alive(several bool) {
+// alive demands that all that was reported as done is there: exactly one complete snapshot of its time, which gives the tree back. In
+// the middle of a command there may be several.
+func (d *mortal) alive(middle bool) {
 	d.t.Helper()
 	list := d.ok("snapshots", "--json").of("snapshot")
 	for _, want := range d.done {
 		found := 0
 		for _, s := range list {
-			if s.text("time") == want.time && s["incomplete"] == false {
-				found++
-				same(d.t, want.tree, d.restore(s.text("id"), d.tree))
+			if s.text("time") != want.time || s["incomplete"] != false {
+				continue
 			}
+			found++
+			got := d.restore(s.text("id"), d.tree)
+			if middle && want.before != "" && equal(d.t, want.before, got) {
+				continue
+			}
+			same(d.t, want.tree, got)
 		}
-		if found == 0 || found > 1 && !several {
+		if found == 0 || found > 1 && !middle {
 			d.t.Errorf("%d snapshots of %s, which was reported as done: %v", found, want.time, list)
 		}
 	}
+}
+
+// equal says whether two trees are.
+func equal(t testing.TB, a, b string) bool {
+	t.Helper()
+	list, err := treecmp.List(a, b, treecmp.Options{IgnoreOwner: os.Geteuid() != 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list) == 0
 }
 
 // victim is a command that is killed.
@@ -126,9 +142,9 @@ type victim struct {
 	name    string
 	prepare func(d *mortal) // makes the archive as it is before the command
 	command func(d *mortal) []string
-	damaged bool            // the archive is damaged before the command, and may be so until it has run to its end
-	twice   bool            // a crash may leave two snapshots of one time
-	after   func(d *mortal) // what must be true when the command has run to its end after all
+	damaged bool                    // the archive is damaged before the command, and may be so until it has run to its end
+	target  func(d *mortal) *mortal // another archive to which the command writes
+	after   func(d *mortal)         // what must be true when the command has run to its end after all
 }
 
 // kill is a place at which the program dies.
@@ -139,27 +155,28 @@ type kill struct {
 
 func (k kill) String() string { return fmt.Sprintf("%s %d", k.when, k.at) }
 
-// kills are the places to try for a command of so many writes: all of them in a long test, else every so-many-th, beginning
-// with a random one, so that in time all are tried.
-func kills(writes []string, each int) (list []kill) {
+// kills are the places to try for a command of these writes: all of them in a long test, else some, far apart, beginning with a random
+// one, so that in time all are tried.
+func kills(writes []string, some int) (list []kill) {
 	for i, op := range writes {
 		list = append(list, kill{i + 1, "before"}, kill{i + 1, "after"})
 		if strings.HasPrefix(op, "put ") {
 			list = append(list, kill{i + 1, "half"})
 		}
 	}
-	if soaking() {
+	if soaking() || len(list) <= some {
 		return list
 	}
-	var some []kill
-	for i := rand.N(each); i < len(list); i += each {
-		some = append(some, list[i])
+	var chosen []kill
+	each := len(list) / some
+	for i := rand.N(each); i < len(list) && len(chosen) < some; i += each {
+		chosen = append(chosen, list[i])
 	}
-	return some
+	return chosen
 }
 
 // dies runs the command on copies of the machine, once to its end and then killed at each place.
-func (v victim) dies(t *testing.T, k, m, each int) {
+func (v victim) dies(t *testing.T, k, m, some int) {
 	base := newMortal(t, k, m)
 	v.prepare(base)
 	whole := base.clone(t)
@@ -173,8 +190,8 @@ func (v victim) dies(t *testing.T, k, m, each int) {
 	}
 	writes := strings.Split(strings.TrimSpace(string(text)), "\n")
 	v.finished(whole)
-	places := kills(writes, each)
-	t.Logf("%s on %d+%d: %d writes, killed at %d places", v.name, k, m, len(writes), len(places))
+	places := kills(writes, some)
+	t.Logf("%s on %d+%d: %d writes, killed at %v", v.name, k, m, len(writes), places)
 	for _, place := range places {
 		t.Run(place.String(), func(t *testing.T) {
 			t.Parallel()
@@ -189,14 +206,24 @@ func (v victim) dieAt(d *mortal, place kill) {
 	if r.code != 0 && r.code != -1 { // 0: it had fewer writes this time
 		d.t.Errorf("a command that is killed: %v", r)
 	}
+	if rand.N(4) == 0 {
+		d.tear(rand.New(rand.NewPCG(rand.Uint64(), 0))) // the whole machine went down
+		d.torn = true
+	}
 	if !v.damaged {
 		d.check()
 	}
-	d.alive(v.twice)
+	d.alive(true)
+	if v.target != nil {
+		v.target(d).check()
+	}
 	if r := d.run(v.command(d)...); r.code != 0 {
 		d.t.Errorf("the next run after a kill (%v): %v", place, r)
 	}
 	d.ok("repair", "--missing") // as the next backup does: what reached some members only is copied to the others
+	if v.target != nil {
+		v.target(d).ok("repair", "--missing")
+	}
 	v.finished(d)
 	d.removeAll()
 }
@@ -204,12 +231,26 @@ func (v victim) dieAt(d *mortal, place kill) {
 // finished demands that the job is done, nothing is damaged, and nothing is left over after a prune.
 func (v victim) finished(d *mortal) {
 	d.t.Helper()
-	d.check()
-	d.alive(false)
 	if v.after != nil {
 		v.after(d)
 	}
 	d.prune()
+	d.whole()
+	d.clean()
+	if v.target != nil {
+		t := v.target(d)
+		t.prune()
+		t.whole()
+		t.clean()
+	}
+}
+
+// whole demands that everything is there and nothing is damaged or lacking.
+func (d *mortal) whole() {
+	d.t.Helper()
+	if o := d.check(); o.number("lacking") != 0 {
+		d.t.Errorf("something is lacking: %v", o)
+	}
 	d.alive(false)
 }
 
@@ -230,12 +271,16 @@ func (d *mortal) age() {
 	}
 }
 
-// prune prunes, as if nobody were at work any more, and demands that nothing is left over.
+// prune prunes, as if nobody were at work any more.
 func (d *mortal) prune() {
 	d.t.Helper()
 	d.age()
 	d.ok("prune", "--session-age", "1ms")
-	d.check()
+}
+
+// clean demands that nothing is left over. Temporary files go when their folder is listed: some by prune, others by backup and check.
+func (d *mortal) clean() {
+	d.t.Helper()
 	s, err := crash.Look(d.t.Context(), d.dirs(), d.keyFile())
 	if err != nil {
 		d.t.Fatal(err)

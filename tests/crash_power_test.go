@@ -75,8 +75,16 @@ func (o *outage) backs() {
 	put(o.t, filepath.Join(o.tree, "b/3"), fmt.Sprint("changed ", n), false)
 	put(o.t, filepath.Join(o.tree, fmt.Sprint("c/", n)), string(random(fmt.Sprint(n), 10_000)), false)
 	o.runs("backup", o.tree)
-	o.done = append(o.done, done{o.timeOf("latest"), o.keep()})
+	o.done = append(o.done, done{time: o.timeOf("latest"), tree: o.keep()})
 	o.reached[len(o.reached)-1].done = append([]done(nil), o.done...)
+}
+
+// forgets forgets all but the last snapshots. From when it begins nobody may rely on the others.
+func (o *outage) forgets(keep int) {
+	o.t.Helper()
+	o.done = o.done[len(o.done)-keep:]
+	o.reached[len(o.reached)-1].done = append([]done(nil), o.done...)
+	o.runs("forget", "--keep-last", fmt.Sprint(keep))
 }
 
 // advance lets the disks take in all that was recorded before the given place.
@@ -178,17 +186,18 @@ func (d *mortal) survives() {
 	d.check()
 	d.alive(true)
 	d.ok("backup", d.tree)
+	d.prune()
 	d.check()
+	d.clean()
 	same(d.t, d.tree, d.restore("latest", d.tree))
 	d.alive(true)
-	d.prune()
 	d.removeAll()
 }
 
 // TestPowerCut cuts the power after changes of the disk that commands make.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
-	for _, layout := range []struct{ k, m, each int }{{1, 0, 11}, {2, 1, 40}} {
+	for _, layout := range []struct{ k, m, each int }{{1, 0, 40}, {2, 1, 120}} {
 		t.Run(fmt.Sprintf("%d+%d", layout.k, layout.m), func(t *testing.T) {
 			t.Parallel()
 			o := newOutage(t, layout.k, layout.m)
@@ -196,6 +205,8 @@ func TestPowerCut(t *testing.T) {
 			o.backs()
 			o.runs("tag", "--add", "seen", "latest~1")
 			o.backs()
+			o.forgets(2)
+			o.runs("prune", "--max-unused", "0")
 			seed := rand.Uint64()
 			rnd := rand.New(rand.NewPCG(seed, 0))
 			t.Logf("%d changes of the disk; seed %d", len(o.record), seed)
