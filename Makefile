@@ -53,6 +53,7 @@ vet:
 	@unformatted=$$(find . -name '*.go' -not -path './.*' -exec gofmt -l {} +); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:" >&2; echo "$$unformatted" >&2; exit 1; fi
 	go vet ./...
+	go vet -tags faults ./cmd/cairn # what tests kill and stop
 	go run $(STATICCHECK) ./...
 
 unit:

@@ -96,6 +96,12 @@ func (c *commit) Lacks(ctx context.Context) (lacks bool, err error) {
 	if a.recordGeneration() == c.w.generation {
 		return false, nil
 	}
+	if c.w.tookOver() {
+		return false, ErrStoreAnew
+	}
+	if a.Forgotten(c.id) { // by somebody who took it for a dead session's
+		return false, fmt.Errorf("snapshot %s was forgotten before it was done: %w", c.id.Short(), ErrStoreAnew)
+	}
 	idx, err := a.Index(ctx)
 	if err != nil {
 		return false, err

@@ -9,6 +9,7 @@ func (w *Writer) Kill() {
 	if w.journal != nil {
 		w.journal.file.Close()
 	}
+	w.closeNote(false)
 }
 
 // SetTarget makes small packs.

@@ -18,6 +18,10 @@ import (
 const (
 	// lookupBatch ids are looked up at once; a location takes about 200 bytes.
 	lookupBatch = 1 << 16
+	// maxMoves is how often a blob is looked for at another place, after the index was read again, when the pack in which it was is
+	// gone. Each move of a blob costs whoever moves it a round of copying, publishing and deleting, a reader one listing of the
+	// index: who loses the race so often is not reading an archive that only gets moved.
+	maxMoves = 10
 )
 
 // BlobDamage is a blob that no combination of the shards that are there gives back. When that is because too few members are there for its
@@ -99,6 +103,18 @@ func (a *Archive) Sizes(ctx context.Context, t chunk.Type, ids []chunk.ID, sizes
 	return nil
 }
 
+// Live finds, for each blob, a pack that is named and not condemned: what may be relied on. Zero: there is none, as far as the local index
+// knows (see Refresh).
+func (a *Archive) Live(ctx context.Context, t chunk.Type, ids []chunk.ID, out []pack.ID) error {
+	for from := 0; from < len(ids); from += lookupBatch {
+		to := min(from+lookupBatch, len(ids))
+		if err := a.live(ctx, t, ids[from:to], out[from:to]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Fetch reads blobs, each distinct one once, pack by pack: a column in one request when most of it is wanted, several packs at
 // once. fn is called concurrently with verified plaintext that it must not keep. Blobs that are lost do not stop the others:
 // they are listed in a *FetchError at the end, and so are those of packs that too few members have while the archive has
@@ -127,16 +143,24 @@ func (a *Archive) FetchRipe(ctx context.Context, t chunk.Type, ids []chunk.ID, g
 	if green != nil {
 		want, unripe = ripe(want, green)
 	}
-	if err := f.read(ctx, want); err != nil {
-		return nil, err
+	for moves := 0; ; moves++ {
+		if err := f.read(ctx, want); err != nil {
+			return nil, err
+		}
+		if len(f.lost.Damaged)+len(f.lost.Missing) == 0 {
+			return unripe, nil
+		}
+		if moves == maxMoves {
+			break
+		}
+		if want, err = f.again(ctx); err != nil {
+			return nil, err
+		}
+		if len(want) == 0 {
+			break
+		}
 	}
-	if err := f.again(ctx); err != nil {
-		return nil, err
-	}
-	if len(f.lost.Damaged)+len(f.lost.Missing) > 0 {
-		return unripe, &f.lost
-	}
-	return unripe, nil
+	return unripe, &f.lost
 }
 
 // ripe takes out the blobs of packs that will be asked for more.
@@ -209,45 +233,66 @@ func (f *fetch) readable(id chunk.ID, l *pack.Location) bool {
 	return true
 }
 
-// again reads the damaged blobs that lie elsewhere by now.
-func (f *fetch) again(ctx context.Context) error {
-	if len(f.lost.Damaged) == 0 {
-		return nil
-	}
-	want, err := f.a.moved(ctx, f.t, f.lost.Damaged, f.a.Refresh)
-	if err != nil || len(want) == 0 {
-		return err
-	}
-	moved := map[chunk.ID]bool{}
-	for _, w := range want {
-		moved[w.id] = true
-	}
-	f.lost.Damaged = slices.DeleteFunc(f.lost.Damaged, func(d *BlobDamage) bool { return moved[d.ID] })
-	want = slices.DeleteFunc(want, func(w wanted) bool { return !f.readable(w.id, &w.Location) })
-	return f.read(ctx, want)
-}
-
-// moved returns the damaged blobs that lie in another pack by now: another machine may have copied them there and removed
-// the old pack while this one was reading.
-func (a *Archive) moved(ctx context.Context, t chunk.Type, damaged []*BlobDamage, refresh func(context.Context) error) ([]wanted, error) {
-	if err := refresh(ctx); err != nil && (ctx.Err() != nil || !a.opts.Salvage) {
+// again returns the lost blobs that lie elsewhere, or that the index knows, by now: another machine may have copied them there and
+// removed the old pack, and the segment that named it, while this one was reading. They are not lost any more.
+func (f *fetch) again(ctx context.Context) ([]wanted, error) {
+	if err := f.a.refreshFor(ctx, f.a.Refresh); err != nil {
 		return nil, err
 	}
-	ids := make([]chunk.ID, len(damaged))
-	for i, d := range damaged {
-		ids[i] = d.ID
+	lost := f.lost
+	f.lost = FetchError{}
+	ids := make([]chunk.ID, 0, len(lost.Damaged)+len(lost.Missing))
+	for i, d := range lost.Damaged {
+		ids = append(ids, d.ID)
+		if i > 0 && d.Pack == lost.Damaged[i-1].Pack {
+			continue
+		}
+		if err := f.a.vanished(ctx, d.Pack); err != nil {
+			return nil, err
+		}
 	}
-	locs, err := a.lookup(ctx, t, ids)
+	for _, m := range lost.Missing {
+		ids = append(ids, m.ID)
+	}
+	locs, err := f.a.lookup(ctx, f.t, ids)
 	if err != nil {
 		return nil, err
 	}
 	var want []wanted
+	left := map[pack.ID]bool{}
 	for i, l := range locs {
-		if l.Found() && l.Pack != damaged[i].Pack {
+		damaged := i < len(lost.Damaged)
+		switch {
+		case damaged && (absent(l) || l.Pack == lost.Damaged[i].Pack):
+			f.lost.Damaged = append(f.lost.Damaged, lost.Damaged[i])
+			continue
+		case damaged && !left[lost.Damaged[i].Pack]:
+			left[lost.Damaged[i].Pack] = true
+			f.a.leave(lost.Damaged[i].Pack, f.t)
+		}
+		if f.readable(ids[i], &l) {
 			want = append(want, wanted{ids[i], l})
 		}
 	}
 	return want, nil
+}
+
+// refreshFor reads the index again for who may have an old one. With Salvage, that it cannot be read is no reason to stop.
+func (a *Archive) refreshFor(ctx context.Context, refresh func(context.Context) error) error {
+	if err := refresh(ctx); err != nil && (ctx.Err() != nil || !a.opts.Salvage) {
+		return err
+	}
+	return nil
+}
+
+// leave forgets what was noted and planned for a pack from which blobs were moved away: that its shards are not there is no damage.
+func (a *Archive) leave(id pack.ID, kind chunk.Type) {
+	a.tiles.leave(id)
+	gone := make([]Suspect, pack.MaxShards)
+	for j := range gone {
+		gone[j] = suspect(id, kind, j)
+	}
+	a.repairs.drop(gone)
 }
 
 // buffers keeps the memory of reads and of sealing from being allocated anew for each.

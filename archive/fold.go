@@ -3,8 +3,10 @@ package archive
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"cairn/chunk"
 	"cairn/pack"
 	"cairn/remote"
 )
@@ -62,6 +64,18 @@ func (a *Archive) FoldRecords(ctx context.Context, now time.Time, program string
 		}
 	}
 	return len(folded), nil
+}
+
+// folded says whether another record, as far as they are known, says what this one says: it was removed, or is just being.
+func (a *Archive) folded(id chunk.ID) bool {
+	a.gc.mu.Lock()
+	defer a.gc.mu.Unlock()
+	for _, r := range a.gc.records {
+		if slices.Contains(r.Folded, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // CondemnedPacks yields the packs that the records condemn. Without a key nothing proves that a record is the root's.

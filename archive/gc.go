@@ -31,7 +31,8 @@ type gcState struct {
 	// generation counts the records that were not known before. A snapshot whose client finds it unchanged relies on nothing that was condemned
 	// since, because no record is ever removed whose packs may still be named.
 	generation int
-	read       time.Time // when they were listed last
+	read       time.Time  // when they were listed last
+	unlisted   memberMask // members that could not be listed then
 }
 
 // ParseRecordName takes the name of a gc record apart.
@@ -70,10 +71,11 @@ func (a *Archive) readRecords(ctx context.Context) error {
 	a.gc.mu.Lock()
 	defer a.gc.mu.Unlock()
 	for range 3 {
-		on, _, err := a.listCopies(ctx, recordPrefix)
+		on, seen, err := a.listCopies(ctx, recordPrefix)
 		if err != nil {
 			return fmt.Errorf("list gc records: %w", err)
 		}
+		a.gc.unlisted = seen.unlisted
 		again, err := a.readListed(ctx, on)
 		if err == nil && !again {
 			a.gc.read = time.Now()
@@ -140,6 +142,13 @@ func (a *Archive) noteRecord(r *Record) {
 		a.gc.forgotten[id] = struct{}{}
 	}
 	a.gc.generation++
+}
+
+// heardAll says whether all members told their records when they were asked last. A member that tells its records tells its segments.
+func (a *Archive) heardAll() bool {
+	a.gc.mu.Lock()
+	defer a.gc.mu.Unlock()
+	return a.gc.unlisted == memberMask{}
 }
 
 // recordGeneration counts the records that became known.

@@ -28,6 +28,8 @@ type Index interface {
 	Condemn(record chunk.ID, packs []pack.ID) error
 	Noted(record chunk.ID) (bool, error)
 	Condemned(pack.ID) (bool, error)
+	// Vanished notes that a condemned pack could not be read: nothing is found in it any more, for as long as the index is open.
+	Vanished(pack.ID) error
 	// Waits says whether a pack that is condemned is named by a segment: a collector is at work, or was stopped.
 	Waits() (bool, error)
 	// Retire takes a segment back that is gone from the archive. What no other segment names is not found any more.

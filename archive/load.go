@@ -23,20 +23,70 @@ func (a *Archive) Load(ctx context.Context, t chunk.Type, id chunk.ID) ([]byte, 
 		}
 		l = locs[0]
 	}
-	plain, damage, err := a.loadAt(ctx, t, id, l)
-	if damage == nil {
-		return plain, err
-	}
-	again, err := a.moved(ctx, t, []*BlobDamage{damage}, a.refreshStale)
-	if err != nil {
-		return nil, err
-	}
-	if len(again) > 0 {
-		if plain, damage, err = a.loadAt(ctx, t, id, again[0].Location); damage == nil {
+	for moves := 0; ; moves++ {
+		plain, damage, err := a.loadAt(ctx, t, id, l)
+		if damage == nil {
 			return plain, err
 		}
+		if moves == maxMoves {
+			return nil, damage
+		}
+		next, err := a.movedTo(ctx, t, id, l.Pack)
+		if err != nil {
+			return nil, err
+		}
+		if absent(next) {
+			return nil, damage
+		}
+		l = next
 	}
-	return nil, damage
+}
+
+// maxVain is how often in a row Load may read the index again for a pack that is gone and turn out not to have been moved. From
+// then on it does so every staleAfter only: in an archive that lost packs a walk meets thousands of them.
+const maxVain = 8
+
+// movedTo returns where a blob lies that could not be read from a pack, if that is elsewhere: the place that was asked may have been
+// a hint, which is older than the index, or the index may be older than what another machine moved.
+func (a *Archive) movedTo(ctx context.Context, t chunk.Type, id chunk.ID, from pack.ID) (pack.Location, error) {
+	if err := a.vanished(ctx, from); err != nil {
+		return pack.Location{}, err
+	}
+	for _, refresh := range []func(context.Context) error{nil, a.refreshGone} {
+		if refresh != nil {
+			if err := a.refreshFor(ctx, refresh); err != nil {
+				return pack.Location{}, err
+			}
+		}
+		locs, err := a.lookup(ctx, t, []chunk.ID{id})
+		if err != nil {
+			return pack.Location{}, err
+		}
+		if locs[0].Found() && locs[0].Pack != from {
+			a.leave(from, t)
+			a.tiles.searched(true)
+			return locs[0], nil
+		}
+	}
+	a.tiles.searched(false)
+	return pack.Location{}, nil
+}
+
+// vanished takes note that packs could not be read: of one that is condemned nothing is expected any more, and its blobs are looked for in others.
+func (a *Archive) vanished(ctx context.Context, packs ...pack.ID) error {
+	idx, err := a.Index(ctx)
+	for i := 0; err == nil && i < len(packs); i++ {
+		err = idx.Vanished(packs[i])
+	}
+	return err
+}
+
+// refreshGone is Refresh for who found a pack gone that the index names, unless that was in vain too often.
+func (a *Archive) refreshGone(ctx context.Context) error {
+	if a.tiles.hopeful() {
+		return a.Refresh(ctx)
+	}
+	return a.refreshStale(ctx)
 }
 
 // loadAt reads a blob from one place.

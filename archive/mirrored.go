@@ -157,11 +157,11 @@ func (a *Archive) ReadCopies(ctx context.Context, name string, skip func(member 
 }
 
 // MirroredNames lists the mirrored objects below a prefix, each once, whichever member has a copy: a former one counts, too.
-// unlisted says, by label, which members could not be listed.
+// unlisted says, by label, which members could not be listed. Snapshots that were forgotten (see Forgotten) are among them.
 func (a *Archive) MirroredNames(ctx context.Context, prefix string) (names map[string]struct{}, unlisted map[string]error, err error) {
 	names, unlisted = map[string]struct{}{}, map[string]error{}
 	errs, err := a.all.ListEach(ctx, prefix, func(_ int, info remote.Info) error {
-		if Mirrored(info.Name) && (a.keys == nil || a.verifierOf(info.Name) != nil) {
+		if Mirrored(info.Name) {
 			names[info.Name] = struct{}{}
 		}
 		return nil

@@ -61,18 +61,19 @@ type Archive struct {
 	opts       Options
 	dir        string
 
-	indexMu  sync.Mutex
-	index    Index
-	synced   syncState
-	sessions sessionCache
-	tiles    tileCache
-	shelves  sync.Pool // of *shelf, for Fetch
-	healed   healCache
-	epochs   epochCache
-	repairs  repairs
-	listings listings
-	gc       gcState
-	whole    sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
+	indexMu        sync.Mutex
+	index          Index
+	synced         syncState
+	sessions       sessionCache
+	tiles          tileCache
+	shelves        sync.Pool // of *shelf, for Fetch
+	healed         healCache
+	epochs         epochCache
+	repairs        repairs
+	listings       listings
+	gc             gcState
+	condemnedPacks condemnedCache
+	whole          sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
 }
 
 // Open reads the members' cards and, when credentials are given, opens the keys. It fails with ErrNoArchive when no

@@ -2,16 +2,13 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"cairn/chunk"
 	"cairn/pack"
-	"cairn/remote"
 )
 
 // RebuildOptions say what RebuildIndexWith may change. The zero value repairs the archive's index and the local one.
@@ -39,7 +36,7 @@ type RebuildReport struct {
 // by listing, and their directories are read from the tails of their shards (rebuilt from the others where a shard is
 // gone) and published as new segments, so that afterwards every machine can do with segments alone. What can still be read of
 // packs with fewer than k shards is stored anew, if nothing else holds it: nothing may come to depend on a pack that has no
-// redundancy and was perhaps never finished.
+// redundancy and was perhaps never finished. Condemned packs are passed over.
 //
 // Memory: about 100 bytes for each pack, and 65,536 entries that are not published yet.
 func (a *Archive) RebuildIndex(ctx context.Context) (*RebuildReport, error) {
@@ -85,6 +82,8 @@ type rebuild struct {
 	columns []pack.Column // found, and in no segment yet
 	blobs   int           // in columns
 	weak    []columnKey   // of packs with fewer than k shards
+	doubts  []columnKey   // whose directories could not be read
+	last    bool          // those are read once more
 }
 
 func newRebuild(a *Archive, o RebuildOptions) *rebuild {
@@ -154,11 +153,20 @@ func (r *rebuild) unnamed(ctx context.Context) error {
 	if listErr != nil {
 		return fmt.Errorf("list packs: %w", listErr)
 	}
+	if err := r.again(ctx); err != nil {
+		return err
+	}
 	return r.publish(ctx, 0)
 }
 
-// pack reads the directories of one pack that are not known.
+// pack reads the directories of one pack that are not known. One that is condemned must not be named again. With Local nothing is published,
+// and what is left of it may be all there is.
 func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
+	if !r.o.Local {
+		if is, err := r.a.Condemned(ctx, id); err != nil || is {
+			return err
+		}
+	}
 	at, err := r.a.PlacementOf(ctx, id, chunk.Data)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -169,22 +177,13 @@ func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
 	}
 	found := 0
 	for c := range at.Geometry.K {
-		if _, ok := r.known[columnKey{id, c}]; ok {
-			continue
-		}
-		column, err := r.a.ReadDirectory(ctx, id, c)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		ok, err := r.column(ctx, at, columnKey{id, c}, shards)
 		if err != nil {
-			r.lostDirectory(id, c, shards, at.Geometry, err)
-			continue
+			return err
 		}
-		if len(column.Entries) == 0 {
-			continue
+		if ok {
+			found++
 		}
-		found++
-		r.take(column, shards < at.Geometry.K)
 	}
 	if found == 0 {
 		return nil
@@ -195,13 +194,24 @@ func (r *rebuild) pack(ctx context.Context, id pack.ID, shards int) error {
 	return r.publish(ctx, publishBlobs)
 }
 
-// lostDirectory tells of a directory that cannot be read. That a member that is not there takes its columns of packs with too few
-// shards with it goes without saying when fewer than k are there.
-func (r *rebuild) lostDirectory(id pack.ID, column, shards int, g pack.Geometry, err error) {
-	if r.o.Local && shards < g.K && (tooFew(err) || errors.Is(err, remote.ErrNotExist)) {
-		return
+// column reads one directory, if it is not known, and says whether there is anything in it.
+func (r *rebuild) column(ctx context.Context, at Placement, key columnKey, shards int) (found bool, err error) {
+	if _, ok := r.known[key]; ok {
+		return false, nil
 	}
-	r.damaged(fmt.Errorf("directory %d of pack %s: %w", column, id.Short(), err))
+	column, err := r.a.ReadDirectory(ctx, key.pack, key.column)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err != nil {
+		r.lostDirectory(key, shards, at.Geometry, err)
+		return false, nil
+	}
+	if len(column.Entries) == 0 {
+		return false, nil
+	}
+	r.take(column, shards < at.Geometry.K)
+	return true, nil
 }
 
 // take keeps a column for the next segment. Of weak ones only the names are kept, until it is known what else is there.
@@ -240,76 +250,8 @@ func (r *rebuild) publish(ctx context.Context, least int) error {
 	return nil
 }
 
-// rescue stores anew what packs with fewer than k shards hold and nothing else does. Mostly they were left by an upload that
-// failed and was made again later, and then there is nothing to do.
-func (r *rebuild) rescue(ctx context.Context) error {
-	for _, key := range r.weak {
-		if err := r.rescueColumn(ctx, key); err != nil {
-			return err
-		}
-	}
-	if r.w == nil || r.report.Restored == 0 {
-		return nil
-	}
-	return r.w.Flush(ctx)
-}
-
-func (r *rebuild) rescueColumn(ctx context.Context, key columnKey) error {
-	c, err := r.a.ReadDirectory(ctx, key.pack, key.column)
-	if err != nil {
-		if ctx.Err() == nil {
-			r.damaged(fmt.Errorf("directory %d of pack %s: %w", key.column, key.pack.Short(), err))
-		}
-		return ctx.Err()
-	}
-	has := make([]bool, len(c.Entries))
-	if err := r.a.Has(ctx, c.Kind, entryIDs(*c), has); err != nil || !slices.Contains(has, false) {
-		return err
-	}
-	r.report.Weak++
-	switch {
-	case r.o.DryRun:
-		return nil
-	case !r.a.keys.CanRead(): // a writer cannot open what it would have to seal again
-		r.damaged(fmt.Errorf("pack %s has fewer than %d shards: column %d is named for what can still be read of it", c.Pack.Short(), c.K, c.Number))
-		r.take(c, false)
-		return r.publish(ctx, 0)
-	}
-	return r.restore(ctx, c)
-}
-
-// restore saves the blobs of a column that its shard still gives, one read at a time: there are few of these packs.
-func (r *rebuild) restore(ctx context.Context, c *pack.Column) error {
-	o := object(c.Pack, c.Kind, c.Geometry, c.L)
-	for _, e := range c.Entries {
-		session, err := r.a.session(c.SessionOf(e))
-		var plain []byte
-		if err == nil {
-			var sealed []byte
-			if sealed, err = r.a.setOf(c.Geometry).Read(ctx, o, c.Number, int64(e.Offset), int64(e.Stored), nil, nil); err == nil {
-				plain, err = session.Open(nil, c.Blob(e), sealed)
-			}
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			r.damaged(fmt.Errorf("%s blob %s in pack %s: %w", c.Kind, e.ID.Short(), c.Pack.Short(), err))
-			continue
-		}
-		saved, err := r.w.Save(ctx, c.Kind, plain)
-		if err != nil {
-			return err
-		}
-		if saved.New {
-			r.report.Restored++
-		}
-	}
-	return nil
-}
-
-// ReloadIndex empties the local index and fills it from the archive's segments. fn sees each segment, or the error that
-// keeps it from being read.
+// ReloadIndex empties the local index and fills it from the gc records and the archive's segments. fn sees each segment, or the error
+// that keeps it from being read.
 func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
 	a.indexMu.Lock()
 	defer a.indexMu.Unlock()
@@ -317,7 +259,13 @@ func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Colum
 	if err != nil {
 		return err
 	}
+	if err := a.readRecords(ctx); err != nil {
+		return err
+	}
 	if err := idx.Drop(); err != nil {
+		return err
+	}
+	if err := a.condemn(idx); err != nil {
 		return err
 	}
 	return a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {

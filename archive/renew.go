@@ -118,6 +118,10 @@ func (r *renewable) Condemned(id pack.ID) (ok bool, err error) {
 	return ok, err
 }
 
+func (r *renewable) Vanished(id pack.ID) error {
+	return r.do(func(i Index) error { return i.Vanished(id) })
+}
+
 func (r *renewable) Waits() (ok bool, err error) {
 	err = r.do(func(i Index) (err error) { ok, err = i.Waits(); return err })
 	return ok, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"cairn/chunk"
 	"cairn/pack"
@@ -59,6 +60,11 @@ type PackRepair struct {
 	Shards   []ShardRepair
 	// Lost is set when too few shards are good to make the others, and no member that is away can change that.
 	Lost error
+	// Condemned is set when a record condemns the pack: it is garbage, and nothing was written. Shards is empty if that was known before
+	// they were read.
+	Condemned bool
+	// Leaving is set when shards of an index pack that were good were gone a moment later: somebody is removing it, and nothing was written.
+	Leaving bool
 	// Salvaged is set when fewer than k shards were good, and those were put together from good blocks.
 	Salvaged bool
 }
@@ -99,6 +105,9 @@ type RepairOptions struct {
 // member, read back and proved. The report tells what was read, before and after. It needs no key; with one, a
 // shard whose signature is not the writer's is bad as well. kind may be chunk.Data for any pack below binaries/.
 //
+// Nothing that is being removed is made again: a pack that is condemned, before or after it was read, is left as it is, and so is an index
+// pack whose shards vanish. Should a shard be written all the same, it is garbage that the next prune removes.
+//
 // The error is ctx's, or the whole operation's: that a pack is lost, or that members are away, is in the report.
 // Memory: the n shards of the pack, up to twice that when most are bad; 4+2 makes 48 MiB, 10+4 56 MiB. A crash leaves shards
 // that were written, each by itself good.
@@ -106,6 +115,10 @@ func (a *Archive) RepairPack(ctx context.Context, p Placement, id pack.ID, kind 
 	n := p.Geometry.N()
 	r := &packRepair{a: a, p: p, o: o, reads: make([]shardRead, n),
 		report: &PackRepair{Pack: id, Kind: kind, Geometry: p.Geometry, Shards: make([]ShardRepair, n)}}
+	if r.condemned(ctx) {
+		r.report.Shards = nil
+		return r.report, ctx.Err()
+	}
 	r.each(func(j int) bool { return true }, func(j int) { r.reads[j] = a.readShard(ctx, p, id, kind, j) })
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -117,8 +130,8 @@ func (a *Archive) RepairPack(ctx context.Context, p Placement, id pack.ID, kind 
 		return r.report, nil
 	}
 	objects := r.rebuild()
-	if objects == nil || o.DryRun {
-		return r.report, nil
+	if objects == nil || o.DryRun || r.condemned(ctx) || r.leaving(ctx) {
+		return r.report, ctx.Err()
 	}
 	r.each(func(j int) bool {
 		return r.report.Shards[j].Before != ShardGood && r.report.Shards[j].Before != ShardAway
@@ -129,6 +142,32 @@ func (a *Archive) RepairPack(ctx context.Context, p Placement, id pack.ID, kind 
 	}
 	r.settle()
 	return r.report, nil
+}
+
+// condemned asks whether the pack is condemned by now. That the records cannot be read is no reason to leave a pack without its shards.
+func (r *packRepair) condemned(ctx context.Context) bool {
+	is, err := r.a.Condemned(ctx, r.report.Pack)
+	if r.report.Condemned = err == nil && is; r.report.Condemned {
+		r.a.leave(r.report.Pack, r.report.Kind)
+	}
+	return r.report.Condemned
+}
+
+// leaving says whether good shards of an index pack are gone by now. No record condemns those: they are removed when others name
+// what they name, and must not come back with columns of packs that are gone.
+func (r *packRepair) leaving(ctx context.Context) bool {
+	if r.report.Kind != chunk.Index {
+		return false
+	}
+	var gone atomic.Bool
+	r.each(func(j int) bool { return r.report.Shards[j].Before == ShardGood }, func(j int) {
+		store := r.p.Set.Members()[pack.Member(r.report.Pack, j, r.p.Geometry.N())].Store
+		if _, err := store.Stat(ctx, r.report.Pack.Name(chunk.Index)); errors.Is(err, remote.ErrNotExist) {
+			gone.Store(true)
+		}
+	})
+	r.report.Leaving = gone.Load()
+	return r.report.Leaving
 }
 
 // packRepair is one call of RepairPack.

@@ -2,9 +2,11 @@ package archive
 
 import (
 	"context"
+	"errors"
 
 	"cairn/chunk"
 	"cairn/pack"
+	"cairn/remote"
 	"cairn/snapshot"
 )
 
@@ -15,7 +17,7 @@ func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) 
 	if !old.Original.IsZero() {
 		changed.Original = old.Original
 	}
-	id, err := a.republish(ctx, changed, !old.Incomplete)
+	id, err := a.republish(ctx, &republication{commit: commit{s: changed}, mark: !old.Incomplete, old: old.ID})
 	if err != nil {
 		return id, err
 	}
@@ -26,13 +28,13 @@ func (a *Archive) Replace(ctx context.Context, old, changed *snapshot.Snapshot) 
 // PublishSnapshot publishes and marks a snapshot that no writing session made: one that was found again. Everything that it names
 // is in the archive already, or is lost. It needs a key that can read.
 func (a *Archive) PublishSnapshot(ctx context.Context, s *snapshot.Snapshot) (chunk.ID, error) {
-	return a.republish(ctx, s, true)
+	return a.republish(ctx, &republication{commit: commit{s: s}, mark: true, news: true})
 }
 
 // republish publishes a snapshot of what is in the archive, by the same protocol as a backup. The old snapshot alone does not protect
 // what both need: a collector's listing, which is not of one moment, may miss the new one, which was published behind it, and
-// the old one, which was removed before it came there.
-func (a *Archive) republish(ctx context.Context, s *snapshot.Snapshot, mark bool) (chunk.ID, error) {
+// the old one, which was removed before it came there; and somebody else may forget the old one at any moment.
+func (a *Archive) republish(ctx context.Context, c *republication) (chunk.ID, error) {
 	if err := a.needReadKey(); err != nil {
 		return chunk.ID{}, err
 	}
@@ -43,7 +45,7 @@ func (a *Archive) republish(ctx context.Context, s *snapshot.Snapshot, mark bool
 	if err != nil {
 		return chunk.ID{}, err
 	}
-	c := &republication{commit: commit{w: w, s: s}, mark: mark}
+	c.w = w
 	var p Publication
 	for err == nil && !p.Done() {
 		err = p.Step(ctx, c)
@@ -55,7 +57,7 @@ func (a *Archive) republish(ctx context.Context, s *snapshot.Snapshot, mark bool
 		w.closeNote(false)
 		return c.id, err
 	}
-	w.finished(late, s.Series, c.id)
+	w.finished(late, c.s.Series, c.id)
 	return c.id, nil
 }
 
@@ -63,32 +65,62 @@ func (a *Archive) republish(ctx context.Context, s *snapshot.Snapshot, mark bool
 type republication struct {
 	commit
 	mark   bool
-	walked bool
+	old    chunk.ID // the snapshot that it replaces, if any
+	before bool     // the index was read before publishing
+	news   bool     // there is a reason to look where the blobs are
+	walked bool     // that was done
+	lost   bool     // and some were nowhere
 }
 
-// Index reads the index always: what the snapshot relies on is not known yet.
-func (c *republication) Index(ctx context.Context) (bool, error) { return true, c.w.a.Refresh(ctx) }
+// errForgottenMeanwhile is that of a change to what is not there any more.
+var errForgottenMeanwhile = errors.New("the snapshot was forgotten, or changed by somebody else, meanwhile")
 
-// Lacks looks for blobs that are in condemned packs only. As long as no pack that is named is condemned, there are none, and the
-// snapshot's trees need not be read: a collector that condemned something takes it from the index only after its second listing
-// of the snapshots, and the snapshot that this one replaces was there until now.
-func (c *republication) Lacks(ctx context.Context) (bool, error) {
+// Index reads the index always: what the snapshot relies on is not known yet. What is condemned after this, new records tell. What was condemned
+// before is known now, and so it matters whether any of that is still named, and whether a member could not be asked.
+func (c *republication) Index(ctx context.Context) (bool, error) {
 	a := c.w.a
+	if err := a.Refresh(ctx); err != nil {
+		return false, err
+	}
+	c.news = c.news || !a.heardAll()
+	if c.before {
+		c.news = c.news || a.syncedGeneration() != c.w.generation
+		return true, nil
+	}
 	idx, err := a.Index(ctx)
 	if err != nil {
 		return false, err
 	}
-	if !c.walked {
-		if waits, err := idx.Waits(); err != nil || !waits {
-			return false, err
-		}
+	waits, err := idx.Waits()
+	c.before, c.news, c.w.generation = true, c.news || waits, a.syncedGeneration()
+	return true, err
+}
+
+// Lacks looks for blobs that are in condemned packs only, when there is a reason. What it finds in the snapshot's trees it relies on
+// from then on, and the records are read once more: like a backup's, its packs must be known before the records in which they are not.
+func (c *republication) Lacks(ctx context.Context) (bool, error) {
+	a := c.w.a
+	if a.Forgotten(c.old) {
+		return false, errForgottenMeanwhile
+	}
+	if !c.news {
+		return false, nil
+	}
+	idx, err := a.Index(ctx)
+	if err != nil {
+		return false, err
+	}
+	fresh := !c.walked
+	if fresh {
 		if err := c.walk(ctx, idx); err != nil {
 			return false, err
 		}
 		c.walked = true
+	} else if c.lost && !a.heardAll() {
+		return false, remote.WithHint(errors.New("some of what the snapshot needs was not found"), "run the command again when all members are reachable")
 	}
 	if c.lacking, err = condemnedIn(idx, c.w.reliance()); err != nil || len(c.lacking) == 0 {
-		return false, err
+		return fresh, err
 	}
 	if c.rounds++; c.rounds > maxRounds {
 		return false, ErrStoreAnew
@@ -114,8 +146,10 @@ func (c *republication) walk(ctx context.Context, idx Index) error {
 		c.w.mu.Lock()
 		defer c.w.mu.Unlock()
 		for i := range locs {
-			if locs[i].Found() { // what is not was lost before
+			if locs[i].Found() {
 				c.w.relies[locs[i].Pack] = t
+			} else {
+				c.lost = true // before, or the snapshot that is replaced is forgotten by now
 			}
 		}
 		return nil

@@ -216,16 +216,16 @@ func (a *Archive) eachDead(fn func(sessionNote) (remove bool)) {
 }
 
 // SessionsAtWork returns the sessions that show themselves and whose last heartbeat is younger than age, compared with that of the given session
-// by the clock of the member where both are. Sessions of collectors that died on this machine are not at work. It is an error if a member
-// cannot be listed. No decision that data depends on may rest on this.
-func (a *Archive) SessionsAtWork(ctx context.Context, own seal.SessionID, age time.Duration) (map[seal.SessionID]bool, error) {
+// by the clock of the member where both are, and as dead the others. Sessions of collectors that died on this machine are not at work. It
+// is an error if a member cannot be listed. No decision that data depends on may rest on this.
+func (a *Archive) SessionsAtWork(ctx context.Context, own seal.SessionID, age time.Duration) (atWork map[seal.SessionID]bool, dead []seal.SessionID, err error) {
 	type heartbeat struct {
 		session seal.SessionID
 		at      time.Time
 	}
 	beats := make([][]heartbeat, len(a.ids))
 	now := make([]time.Time, len(a.ids))
-	errs, err := a.all.ListEach(ctx, sessionPrefix, func(member int, info remote.Info) error {
+	errs, listErr := a.all.ListEach(ctx, sessionPrefix, func(member int, info remote.Info) error {
 		id, err := seal.ParseSessionID(strings.TrimPrefix(info.Name, sessionPrefix))
 		switch {
 		case err != nil: // not ours
@@ -241,12 +241,14 @@ func (a *Archive) SessionsAtWork(ctx context.Context, own seal.SessionID, age ti
 			errs[i] = nil // see recordOnAll
 		}
 	}
-	if err = errors.Join(append(errs, err)...); err != nil {
-		return nil, fmt.Errorf("list sessions: %w", err)
+	if err = errors.Join(append(errs, listErr)...); err != nil {
+		return nil, nil, fmt.Errorf("list sessions: %w", err)
 	}
-	atWork := map[seal.SessionID]bool{}
+	atWork = map[seal.SessionID]bool{}
+	shown := map[seal.SessionID]bool{}
 	for i, list := range beats {
 		for _, b := range list {
+			shown[b.session] = true
 			if now[i].IsZero() || now[i].Sub(b.at) < age {
 				atWork[b.session] = true
 			}
@@ -258,5 +260,15 @@ func (a *Archive) SessionsAtWork(ctx context.Context, own seal.SessionID, age ti
 		}
 		return false
 	})
-	return atWork, nil
+	for id := range shown {
+		if !atWork[id] {
+			dead = append(dead, id)
+		}
+	}
+	return atWork, dead, nil
+}
+
+// RemoveSession removes the object by which a dead session shows itself. If it only slept, it puts another one.
+func (a *Archive) RemoveSession(ctx context.Context, id seal.SessionID) error {
+	return a.all.Delete(ctx, sessionPrefix+id.String())
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -103,7 +104,10 @@ func (a *Archive) ReadSnapshots(ctx context.Context, ids map[chunk.ID]bool) (lis
 	for id, marked := range ids {
 		group.Go(func() error {
 			s, err := a.listedSnapshot(groupCtx, id)
-			if err != nil && (groupCtx.Err() != nil || tooFew(err)) {
+			switch {
+			case errors.Is(err, remote.ErrNotExist):
+				return nil // it was removed since it was listed
+			case err != nil && (groupCtx.Err() != nil || tooFew(err)):
 				return err
 			}
 			mu.Lock()

@@ -16,6 +16,9 @@ type Status struct {
 	BadSlots   int            // and those that no member gives undamaged
 	Snapshots  int            // that carry their mark
 	Incomplete int            // that do not: left by interrupted backups, or just being made
+	Forgotten  int            // snapshots that a record forgets and a member has: the next prune deletes them
+	Records    int            // gc records
+	Sessions   int            // that show themselves: at work, or interrupted
 	IndexPacks int
 	Noted      int // shards that were stored while their member was away, and not yet healed from this machine
 	FoundBad   int // shards that were found bad or gone by this machine, and not yet healed
@@ -49,14 +52,21 @@ func (s *Status) Reachable() (n int) {
 	return n
 }
 
-// Status asks all members at once; it takes three listings of each and a read of each key slot. It needs no key, and it is no
-// error that members do not answer.
+// Status asks all members at once; it takes five listings of each and a read of each key slot. It needs no key, and it is no
+// error that members do not answer. What is garbage, by the gc records, lacks nothing: forgotten snapshots, and condemned packs. How many of
+// those are still there a listing of all packs would tell, as check makes it.
 func (a *Archive) Status(ctx context.Context) (*Status, error) {
 	s := &Status{}
 	for _, m := range a.Members() {
 		s.Members = append(s.Members, MemberStatus{MemberInfo: m, Reachable: m.Store != nil})
 	}
+	if err := a.statusOfRecords(ctx, s); err != nil {
+		return s, err
+	}
 	if err := a.statusOfCopies(ctx, s); err != nil {
+		return s, err
+	}
+	if err := a.statusOfSessions(ctx, s); err != nil {
 		return s, err
 	}
 	if err := a.statusOfIndex(ctx, s); err != nil {
@@ -75,8 +85,27 @@ func (s *Status) unlisted(m memberMask) {
 	}
 }
 
+// statusOfRecords reads the gc records, which say what is not lacking.
+func (a *Archive) statusOfRecords(ctx context.Context, s *Status) error {
+	list, err := a.Records(ctx)
+	if err != nil && (ctx.Err() != nil || !tooFew(err)) {
+		return err
+	}
+	s.Records = len(list)
+	return nil
+}
+
+func (a *Archive) statusOfSessions(ctx context.Context, s *Status) error {
+	names, _, err := a.listCopies(ctx, sessionPrefix)
+	if err != nil && (ctx.Err() != nil || !tooFew(err)) {
+		return fmt.Errorf("list %s: %w", sessionPrefix, err)
+	}
+	s.Sessions = len(names)
+	return nil
+}
+
 func (a *Archive) statusOfCopies(ctx context.Context, s *Status) error {
-	for _, prefix := range []string{keyPrefix, snapshotPrefix} {
+	for _, prefix := range MirroredPrefixes() {
 		names, seen, err := a.listCopies(ctx, prefix)
 		if tooFew(err) {
 			for i := range s.Members {
@@ -109,10 +138,13 @@ func (a *Archive) statusOfCopies(ctx context.Context, s *Status) error {
 			}
 		}
 		if prefix == snapshotPrefix {
-			for _, marked := range snapshotIDs(names) {
-				if marked {
+			for id, marked := range snapshotIDs(names) {
+				switch {
+				case a.Forgotten(id):
+					s.Forgotten++
+				case marked:
 					s.Snapshots++
-				} else {
+				default:
 					s.Incomplete++
 				}
 			}
@@ -153,6 +185,10 @@ func (a *Archive) statusOfIndex(ctx context.Context, s *Status) error {
 
 func (a *Archive) statusOfSuspects(ctx context.Context, s *Status) {
 	for suspect, why := range a.Suspects() {
+		if condemned, err := a.Condemned(ctx, suspect.Pack); err == nil && condemned {
+			a.leave(suspect.Pack, suspect.Kind) // a reader met it while it was deleted
+			continue
+		}
 		p, err := a.PlacementOf(ctx, suspect.Pack, suspect.Kind)
 		if err != nil {
 			var damage *PackDamage

@@ -22,6 +22,7 @@ type syncState struct {
 	at         time.Time
 	stale      bool              // a snapshot was read since: its segments may be newer
 	bad        map[pack.ID]error // why segments could not be read, of which was told
+	torn       map[pack.ID]bool  // segments with fewer than k shards: on their way when they were listed, or left by somebody
 	generation int               // of the gc records that the index knows
 	held       int               // by how many callers of HoldIndex
 }
@@ -120,9 +121,16 @@ func (a *Archive) sawSnapshot() {
 	a.synced.stale = true
 }
 
+// maxListings bounds how often sync lists the segments because some vanished.
+const maxListings = 5
+
 // sync reads the gc records, and then the segments that the index does not know. In this order: a record that is not there yet condemns
 // only what its collector will not remove from the index before it has listed the snapshots once more. What only segments named
 // that are gone from the archive is taken back at the end: the index must never know more than the archive.
+//
+// A listing is not of one moment: while it is made, somebody may publish a segment where it has been and then remove the one
+// that this replaces where it has not. So when one is gone that was there before, or that was listed just now, the segments are listed
+// again: what replaced it was published before.
 func (a *Archive) sync(ctx context.Context, idx Index) error {
 	a.synced.stale = false
 	if err := a.readRecords(ctx); err != nil {
@@ -131,32 +139,41 @@ func (a *Archive) sync(ctx context.Context, idx Index) error {
 	if err := a.condemn(idx); err != nil {
 		return err
 	}
-	listed, err := a.listSegments(ctx)
-	if err != nil {
-		return err
+	var listed map[pack.ID]struct{}
+	gone := map[pack.ID]bool{}
+	for range maxListings {
+		var err error
+		if listed, err = a.listSegments(ctx); err != nil {
+			return err
+		}
+		if a.opts.Salvage {
+			a.synced.at = time.Now()
+			return a.syncSalvaged(ctx, idx, listed)
+		}
+		now, err := a.goneSegments(idx, listed)
+		if err != nil {
+			return err
+		}
+		again, err := a.applyListed(ctx, idx, listed)
+		if err != nil {
+			return err
+		}
+		for id := range now {
+			again = again || !gone[id]
+		}
+		if gone = now; !again {
+			break
+		}
 	}
-	if a.opts.Salvage {
-		a.synced.at = time.Now()
-		return a.syncSalvaged(ctx, idx, listed)
-	}
-	gone, err := a.goneSegments(idx, listed)
-	if err != nil {
-		return err
-	}
-	if err := a.applyListed(ctx, idx, listed); err != nil {
-		return err
-	}
-	for _, id := range gone { // what they named is named by others now, or was collected
+	for id := range gone { // what they named is named by others now, or was collected
 		if err := idx.Retire(id); err != nil {
 			return err
 		}
 	}
-	if len(gone) > 0 {
-		if err := a.shrink(ctx, idx, listed); err != nil {
-			return err
-		}
-	}
 	a.synced.at = time.Now()
+	if len(gone) > 0 {
+		return a.shrink(ctx, idx, listed)
+	}
 	return nil
 }
 
@@ -187,28 +204,33 @@ func (a *Archive) shrink(ctx context.Context, idx Index, listed map[pack.ID]stru
 	if err := a.condemn(idx); err != nil {
 		return err
 	}
-	return a.applyListed(ctx, idx, listed)
+	torn, err := a.applyListed(ctx, idx, listed)
+	a.synced.stale = torn // what replaced it is read with the next refresh
+	return err
 }
 
-// applyListed applies the segments that the index does not know.
-func (a *Archive) applyListed(ctx context.Context, idx Index, listed map[pack.ID]struct{}) error {
+// applyListed applies the segments that the index does not know, and says whether one of them was gone.
+func (a *Archive) applyListed(ctx context.Context, idx Index, listed map[pack.ID]struct{}) (gone bool, err error) {
 	for id := range listed {
 		done, err := idx.Applied(id)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if done {
 			continue
 		}
-		if err := a.applySegment(ctx, idx, id); err != nil {
-			return err
+		torn, err := a.applySegment(ctx, idx, id)
+		if err != nil {
+			return false, err
 		}
+		gone = gone || torn
 	}
-	return nil
+	return gone, nil
 }
 
 // goneSegments returns the applied segments that are not listed any more. An index that was filled from directories is emptied.
-func (a *Archive) goneSegments(idx Index, listed map[pack.ID]struct{}) (gone []pack.ID, err error) {
+func (a *Archive) goneSegments(idx Index, listed map[pack.ID]struct{}) (map[pack.ID]bool, error) {
+	gone := map[pack.ID]bool{}
 	for id, err := range idx.Segments() {
 		if err != nil {
 			return nil, err
@@ -217,7 +239,7 @@ func (a *Archive) goneSegments(idx Index, listed map[pack.ID]struct{}) (gone []p
 			continue
 		}
 		if id != salvagedSegment {
-			gone = append(gone, id)
+			gone[id] = true
 			continue
 		}
 		if err := idx.Drop(); err != nil {
@@ -254,17 +276,23 @@ func (a *Archive) fullSomewhere(on memberMask) bool {
 }
 
 // applySegment reads a segment into the index. One that is damaged is told of once and costs what it names, not the
-// command: other segments may be all that is needed.
-func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error {
+// command: other segments may be all that is needed. It says whether too few shards of it are there, for the first time: it may have been
+// removed since it was listed.
+func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) (torn bool, err error) {
 	columns, err := a.ReadSegment(ctx, id)
 	if err == nil {
-		return a.apply(idx, id, columns)
+		return false, a.apply(idx, id, columns)
 	}
 	if a.hopeless(ctx, err) {
-		return err
+		return false, err
 	}
 	if Unfinished(err) {
-		return nil
+		before := a.synced.torn[id]
+		if a.synced.torn == nil {
+			a.synced.torn = map[pack.ID]bool{}
+		}
+		a.synced.torn[id] = true
+		return !before, nil
 	}
 	if _, told := a.synced.bad[id]; !told {
 		if a.synced.bad == nil {
@@ -273,7 +301,7 @@ func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) error
 		a.synced.bad[id] = err
 		a.opts.Notice(fmt.Sprintf("index segment %s: %v (`cairn index rebuild` reads the same from the packs)", id.Short(), err))
 	}
-	return nil
+	return false, nil
 }
 
 // missing is the error of a blob that the index does not have.
@@ -314,22 +342,23 @@ func (a *Archive) hopeless(ctx context.Context, err error) bool {
 }
 
 // apply puts a segment into the index. When the index refuses it, because a column contradicts what another segment says of
-// the same pack, only the packs in question are left out: one wrong segment must not hide what others name.
+// the same pack, only that pack is left out: one wrong segment must not hide what others name.
 func (a *Archive) apply(idx Index, id pack.ID, columns []pack.Column) error {
-	err := idx.Apply(id, columns)
-	if err == nil {
-		return nil
-	}
-	for from, to := 0, 0; from < len(columns); from = to {
-		for to = from + 1; to < len(columns) && columns[to].Pack == columns[from].Pack; to++ {
+	for told := false; ; told = true {
+		err := idx.Apply(id, columns)
+		var clash interface{ ConflictingPack() pack.ID }
+		if err == nil || !errors.As(err, &clash) {
+			return err
 		}
-		_ = idx.Apply(pack.ID{}, columns[from:to]) // err tells of those that fail
+		rest := slices.DeleteFunc(slices.Clone(columns), func(c pack.Column) bool { return c.Pack == clash.ConflictingPack() })
+		if len(rest) == len(columns) {
+			return err
+		}
+		columns = rest
+		if !told {
+			a.opts.Notice(fmt.Sprintf("index segment %s: left out in part: %v", id.Short(), err))
+		}
 	}
-	if idx.Apply(id, nil) != nil {
-		return err // it takes nothing any more: the trouble is the index's
-	}
-	a.opts.Notice(fmt.Sprintf("index segment %s: left out in part: %v", id.Short(), err))
-	return nil
 }
 
 // Unfinished says whether an error of ReadPack means that too few shards exist at all, and what exists is good: an upload

@@ -53,6 +53,33 @@ type tileCache struct {
 	held   int64
 	misses map[pack.ID]int
 	hints  hints
+	vain   int // times in a row that the index was read again for a blob, which lay where it had lain
+}
+
+// leave drops the hints that lead to a pack: what was there lies elsewhere, or cannot be read.
+func (c *tileCache) leave(id pack.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for tree, l := range c.hints.places {
+		if l.Pack == id {
+			delete(c.hints.places, tree)
+		}
+	}
+}
+
+// searched notes whether a blob was found elsewhere.
+func (c *tileCache) searched(found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.vain++; found {
+		c.vain = 0
+	}
+}
+
+func (c *tileCache) hopeful() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.vain < maxVain
 }
 
 // read returns the sealed bytes of a blob, or nil with the error that kept it from reading them.
@@ -69,6 +96,9 @@ func (c *tileCache) read(ctx context.Context, a *Archive, w wanted) ([]byte, err
 	wg.Wait()
 	for i := len(tiles) - 1; i >= 0; i-- { // the wanted one last: it is used last
 		c.put(&tiles[i].tile)
+		if errs[i] != nil {
+			c.leave(tiles[i].pack) // whoever asks for those trees looks them up again
+		}
 	}
 	if errs[0] != nil {
 		return nil, errs[0]

@@ -68,7 +68,8 @@ type Writer struct {
 	relies     map[pack.ID]chunk.Type // packs that this session made, or that hold what it did not store because it was there
 	lastPub    time.Time
 	shown      presence
-	generation int // of the gc records, when the index was read
+	generation int  // of the gc records, when the index was read
+	takesOver  bool // see TakeOver
 	stats      WriterStats
 
 	publishing sync.Mutex

@@ -75,5 +75,6 @@
 //	on disk           82 B a blob
 //	memory            52 MB of live heap while loading a million, of which up to 3 MB are the filter; 9 MB when only read, with
 //	                  40 B a pack for states and up to 11 MB of pack and session records; the tables are mapped besides,
-//	                  in the page cache (80 MB per million)
+//	                  in the page cache (80 MB per million). At 10 million 137 MB while loading, 25 of
+//	                  them the filter, and 23 when only read
 package index

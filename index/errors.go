@@ -47,6 +47,9 @@ type ConflictError struct {
 	What string
 }
 
+// ConflictingPack is Pack, for those who know this package by an interface.
+func (e *ConflictError) ConflictingPack() pack.ID { return e.Pack }
+
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("pack %s: %s differs from what another directory says", e.Pack, e.What)
 }

@@ -24,6 +24,7 @@ type Map struct {
 	named     uint32 // the last number of a segment given away
 	records   map[chunk.ID]bool
 	condemned map[pack.ID]bool
+	away      map[pack.ID]struct{} // see Vanished
 	refs      map[refsID][]byte
 }
 
@@ -237,6 +238,28 @@ func (m *Map) Condemn(record chunk.ID, packs []pack.ID) error {
 		}
 	}
 	return nil
+}
+
+// Vanished does what Index.Vanished does.
+func (m *Map) Vanished(id pack.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n, ok := m.numbers[id]; ok && m.packs[n].condemned {
+		if m.away == nil {
+			m.away = map[pack.ID]struct{}{}
+		}
+		m.away[id] = struct{}{}
+	}
+	return m.open()
+}
+
+// stateOf returns the state of a pack by its number.
+func (m *Map) stateOf(n uint32) packState {
+	p := m.packs[n].packState()
+	if _, ok := m.away[p.id]; ok {
+		p.named = 0
+	}
+	return p
 }
 
 // Noted does what Index.Noted does.

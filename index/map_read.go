@@ -35,7 +35,7 @@ func (m *Map) Live(t chunk.Type, ids []chunk.ID, out []pack.ID) error {
 		out[i] = pack.ID{}
 		c := m.copies(t, ids[i])
 		if e, ok := c.best(); ok {
-			if p := m.packs[e.pack].packState(); p.of(e.column) == Live {
+			if p := m.stateOf(e.pack); p.of(e.column) == Live {
 				out[i] = p.id
 			}
 		}
@@ -79,7 +79,7 @@ func (m *Map) copies(t chunk.Type, id chunk.ID) copies {
 	if last.more {
 		c.more = m.more[t][id]
 	}
-	_ = c.setStates(func(n uint32) (packState, error) { return m.packs[n].packState(), nil }) // which gives no error
+	_ = c.setStates(func(n uint32) (packState, error) { return m.stateOf(n), nil }) // which gives no error
 	return c
 }
 

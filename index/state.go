@@ -59,13 +59,14 @@ type states struct {
 	// A page is read in a transaction that begins while mu is held, and changed after the commit of what it tells of. So it is
 	// never older than the last change that was waited for.
 	pages []*[statePage]packState // by pack number / statePage; nil where not read
+	away  map[pack.ID]struct{}    // see Vanished
 }
 
 // get returns the state of a pack. A pack that is not known is gone: its segment is just being applied.
 func (s *states) get(n uint32) (packState, error) {
 	s.mu.RLock()
 	if i := int(n / statePage); i < len(s.pages) && s.pages[i] != nil {
-		p := s.pages[i][n%statePage]
+		p := s.seen(s.pages[i][n%statePage])
 		s.mu.RUnlock()
 		return p, nil
 	}
@@ -76,7 +77,35 @@ func (s *states) get(n uint32) (packState, error) {
 	if err != nil {
 		return packState{}, err
 	}
-	return page[n%statePage], nil
+	return s.seen(page[n%statePage]), nil
+}
+
+// seen leaves out what has vanished. The caller holds mu.
+func (s *states) seen(p packState) packState {
+	if _, ok := s.away[p.id]; ok {
+		p.named = 0
+	}
+	return p
+}
+
+func (s *states) vanish(id pack.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away == nil {
+		s.away = map[pack.ID]struct{}{}
+	}
+	s.away[id] = struct{}{}
+}
+
+// Vanished notes, for as long as the index is open, that a condemned pack cannot be read any more: Lookup finds what else there is. A blob
+// may be in several condemned packs, and a client may name its own pack after a collector condemned and deleted it. It does nothing
+// with a pack that is not condemned: that may come back.
+func (x *Index) Vanished(id pack.ID) error {
+	is, err := x.Condemned(id)
+	if is {
+		x.states.vanish(id)
+	}
+	return err
 }
 
 // load reads a page. The caller holds mu, and is inside of db.use.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cairn/chunk"
 )
 
 // minPrefix is how many hex digits of an id are needed.
@@ -15,7 +17,8 @@ const minPrefix = 4
 // Select finds the snapshot that spec names, and the path in it, "" when spec has none.
 //
 //	spec = SNAP [ ":" PATH ]            PATH begins with "/"
-//	SNAP = ID                           all of an id or its first digits, at least 4, that no other has
+//	SNAP = ID                           all of an id or its first digits, at least 4, that no other has; where no snapshot
+//	                                    has it, the one that is a copy of the snapshot of that id in another archive
 //	     | "latest" | "latest~" N       the newest of the list, the N-th before it
 //	     | "latest@" TIME               the newest of the list that began at or before TIME
 //	     | SERIES | SERIES "~" N        the newest of a series, the N-th before it
@@ -161,15 +164,24 @@ func (f *selector) ofSeries(name string) []*Snapshot {
 	return Filter{Series: name}.Apply(f.valid)
 }
 
-// withPrefix returns the snapshots whose id begins with the digits, in the order of their ids.
+// withPrefix returns the snapshots whose id begins with the digits, in the order of their ids. If there are none, those
+// whose origin does: who knows a snapshot by its id finds it in a copy of the archive, too.
 func (f *selector) withPrefix(digits string) []*Snapshot {
 	if len(digits) < minPrefix || !isHex(digits) {
 		return nil
 	}
 	digits = strings.ToLower(digits)
+	found := f.whose(digits, func(s *Snapshot) chunk.ID { return s.ID })
+	if len(found) > 0 {
+		return found
+	}
+	return f.whose(digits, func(s *Snapshot) chunk.ID { return s.Origin.Snapshot })
+}
+
+func (f *selector) whose(digits string, id func(*Snapshot) chunk.ID) []*Snapshot {
 	var found []*Snapshot
 	for _, s := range f.all {
-		if strings.HasPrefix(s.ID.String(), digits) {
+		if id := id(s); !id.IsZero() && strings.HasPrefix(id.String(), digits) {
 			found = append(found, s)
 		}
 	}

@@ -33,7 +33,12 @@ func selectList() []*Snapshot {
 	broken.Incomplete = true
 	onlyBroken := named("dead00", "half", "2026-11-22T11:00:00")
 	onlyBroken.Incomplete = true
+	copied := named("abab01", "tilde~1", "2026-11-16T00:00:00")
+	copied.Origin = Origin{[16]byte{1}, named("0f0f0f", "", "2026-11-16T00:00:00").ID}
+	also := named("abab02", "tilde~1", "2026-11-16T00:00:01")
+	also.Origin = Origin{[16]byte{1}, named("abab01", "", "2026-11-16T00:00:00").ID}
 	return []*Snapshot{
+		copied, also,
 		named("aaaa02", "web1", "2026-11-20T03:00:01"),
 		named("aaaa01", "web1", "2026-11-19T03:00:01"),
 		broken,
@@ -54,7 +59,7 @@ func TestSelect(t *testing.T) {
 	for spec, want := range map[string]string{
 		"latest": "cccc02", "latest:/etc": "cccc02 /etc", "latest:/": "cccc02 /", "latest~1": "bbbbff", "latest~0": "cccc02",
 		"latest~2:/x": "cccc01 /x", "latest@2026-11-19": "aaaa01", "latest@2026-11-20:/a:/b": "bbbb01 /a:/b",
-		"aaaa01": "aaaa01", "AAAA02": "aaaa02", "aaaa02:/x:/y@z~1": "aaaa02 /x:/y@z~1", "bbbbf": "bbbbff", "deadbe": "deadbe",
+		"aaaa01": "aaaa01", "AAAA02": "aaaa02", "aaaa02:/x:/y@z~1": "aaaa02 /x:/y@z~1", "bbbbf": "bbbbff", "0f0f0f": "abab01", "0f0f:/x": "abab01 /x", "abab01": "abab01", "deadbe": "deadbe",
 		"dead00:/x": "dead00 /x",
 		"web1":      "aaaa02", "web1~1": "aaaa01", "web1@now": "aaaa02", "web1@2026-11-20T03:00": "aaaa02",
 		"web1@2026-11-20": "aaaa02", "web1@2026-11-19": "aaaa01", "web1@2026-11-20T02:59": "aaaa01",
@@ -96,7 +101,7 @@ func TestSelectErrors(t *testing.T) {
 		"dead":                 {ErrAmbiguous, "incomplete", "more digits"},
 		"cafe":                 {ErrAmbiguous, "cafe0100", "cafe@now"},
 		"abcd:/x":              {ErrNotFound, "no id begins so", "cairn snapshots"},
-		"latest~99":            {ErrNotFound, "has only 10 snapshots", "oldest one is eeee0100"},
+		"latest~99":            {ErrNotFound, "has only 12 snapshots", "oldest one is abab0100"},
 		"latest~x":             {ErrSpec, "\"x\" is not a number", "latest~1"},
 		"web1~2":               {ErrNotFound, "series \"web1\" has only 2 snapshots", "aaaa0100"},
 		"web1@2026-11-18":      {ErrNotFound, "at or before 2026-11-18T23:59:59", "aaaa0100 (2026-11-19T03:00:01"},

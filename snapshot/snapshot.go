@@ -28,7 +28,8 @@ type Snapshot struct {
 	Paths      []string // what was backed up, as raw bytes
 	Tags       []string
 	Previous   chunk.ID // the snapshot of the series before this one; zero for the first
-	Original   chunk.ID // the snapshot that this one replaces with other tags; zero otherwise
+	Original   chunk.ID // the snapshot that this one replaces, with other tags or without some files; zero otherwise
+	Origin     Origin   // the snapshot of another archive that this one is a copy of; zero otherwise
 
 	Stats  map[string]uint64 // see the Stat names
 	Errors []ReadError       // what could not be read; Encode keeps as many as fit, see MaxListed
@@ -42,6 +43,15 @@ type Snapshot struct {
 	Degraded    [][32]byte // packs with fewer shards than the layout wants
 	Description string
 }
+
+// Origin names a snapshot of another archive.
+type Origin struct {
+	Archive  [16]byte // its id
+	Snapshot chunk.ID
+}
+
+// IsZero says that there is none.
+func (o Origin) IsZero() bool { return o == Origin{} }
 
 // ReadError is something that could not be read.
 type ReadError struct {

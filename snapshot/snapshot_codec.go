@@ -51,6 +51,7 @@ const (
 	snapDescription = 22
 	snapPinned      = 23
 	snapCheckpoint  = 24
+	snapOrigin      = 25
 )
 
 // Encode returns the canonical plaintext of the snapshot. Texts that are not UTF-8 are cleaned as by
@@ -88,6 +89,9 @@ func (s *Snapshot) Encode() ([]byte, error) {
 	e.text(snapDescription, s.Description)
 	e.isTrue(snapPinned, s.Pinned)
 	e.isTrue(snapCheckpoint, s.Checkpoint)
+	if !s.Origin.IsZero() {
+		e.buf = appendBytes(e.key(snapOrigin), string(s.Origin.Archive[:])+string(s.Origin.Snapshot[:]))
+	}
 	plain := e.end()
 	if len(plain) > MaxPlain {
 		return nil, fmt.Errorf("encode snapshot: %d bytes, more than %d", len(plain), MaxPlain)
@@ -102,6 +106,8 @@ func (s *Snapshot) validate() error {
 		reason = fmt.Sprintf("content list of depth %d, more than %d", s.Depth, MaxDepth)
 	case s.Depth > 0 && len(s.Content) == 0:
 		reason = "depth without content"
+	case s.Origin.Archive == [16]byte{} != s.Origin.Snapshot.IsZero():
+		reason = "half an origin"
 	case !s.Start.valid() || !s.End.valid() || !s.Expires.valid():
 		reason = "nanoseconds of a time are out of range"
 	case s.ZoneOffset < -maxZone || s.ZoneOffset > maxZone:
@@ -291,6 +297,8 @@ func (d *snapDecoder) lists(s *Snapshot, key uint64) {
 		s.Previous = d.someID()
 	case snapOriginal:
 		s.Original = d.someID()
+	case snapOrigin:
+		s.Origin = d.origin()
 	case snapStats:
 		s.Stats = d.stats()
 	case snapErrors:
@@ -342,6 +350,24 @@ func (d *snapDecoder) someID() chunk.ID {
 		d.failAt(at, "zero id")
 	}
 	return id
+}
+
+// originSize is an archive's id and a snapshot's.
+const originSize = 16 + 32
+
+func (d *snapDecoder) origin() (o Origin) {
+	at := d.pos
+	s := d.bytes()
+	if len(s) != originSize {
+		d.failAt(at, "origin of %d bytes", len(s))
+		return o
+	}
+	copy(o.Archive[:], s)
+	copy(o.Snapshot[:], s[len(o.Archive):])
+	if o.IsZero() {
+		d.failAt(at, "zero origin")
+	}
+	return o
 }
 
 func (d *snapDecoder) readError() ReadError {

@@ -25,7 +25,7 @@ func fullSnapshot() *Snapshot {
 		},
 		Errors: []ReadError{{"/srv/\xfe", "open: permission denied"}, {"", ""}}, Partial: true, Pinned: true,
 		Program: "cairn 1.0", Excludes: []string{"*.o", ""}, Expires: Time{1, 0}, Degraded: [][32]byte{{}, {9}},
-		Description: "before the upgrade", Checkpoint: true,
+		Description: "before the upgrade", Checkpoint: true, Origin: Origin{[16]byte{5}, chunk.ID{6}},
 	}
 }
 
@@ -41,7 +41,7 @@ func encoded(t testing.TB, s *Snapshot) []byte {
 func TestSnapshotRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, s := range []*Snapshot{
-		fullSnapshot(), {}, {Start: Time{1, 0}}, {ZoneOffset: maxZone}, {Content: []chunk.ID{{1}}}, {Checkpoint: true},
+		fullSnapshot(), {}, {Start: Time{1, 0}}, {ZoneOffset: maxZone}, {Content: []chunk.ID{{1}}}, {Checkpoint: true}, {Origin: Origin{[16]byte{1}, chunk.ID{2}}},
 		{Stats: map[string]uint64{StatFilesTotal: 3}},
 	} {
 		got, err := DecodeSnapshot(encoded(t, s))
@@ -67,7 +67,7 @@ func TestSnapshotAgainstLibrary(t *testing.T) {
 		1: append(id(1), id(2)...), 2: 1, 3: []any{s.Start.Sec, s.Start.Nsec}, 4: []any{s.End.Sec, s.End.Nsec}, 5: -3600,
 		6: s.Series, 7: s.Host, 8: s.User, 9: s.Source, 10: s.Role, 11: [][]byte{[]byte("/srv/\xff"), []byte("/etc")}, 12: s.Tags,
 		13: id(3), 14: id(4), 15: s.Stats, 16: []any{[]any{[]byte("/srv/\xfe"), "open: permission denied"}, []any{[]byte{}, ""}},
-		17: true, 18: s.Program, 19: s.Excludes, 20: []any{1, 0}, 21: [][]byte{make([]byte, 32), id(9)}, 22: s.Description, 23: true, 24: true,
+		17: true, 18: s.Program, 19: s.Excludes, 20: []any{1, 0}, 21: [][]byte{make([]byte, 32), id(9)}, 22: s.Description, 23: true, 24: true, 25: append(append([]byte{5}, make([]byte, 15)...), id(6)...),
 	})
 	if got := encoded(t, s); !bytes.Equal(got, want) {
 		t.Errorf("differs from the library's encoding:\n%x\n%x", got, want)
@@ -98,7 +98,7 @@ func TestSnapshotTruncatedAndFlipped(t *testing.T) {
 func TestSnapshotRefusals(t *testing.T) {
 	t.Parallel()
 	for name, m := range map[string]map[any]any{
-		"unknown key":      {25: 1},
+		"unknown key":      {26: 1},
 		"key 0":            {0: 1},
 		"text key":         {"1": 1},
 		"content of 33":    {1: make([]byte, 33)},
@@ -119,6 +119,9 @@ func TestSnapshotRefusals(t *testing.T) {
 		"partial is false": {17: false},
 		"partial is 1":     {17: 1},
 		"checkpoint is 1":  {24: 1},
+		"short origin":     {25: make([]byte, 47)},
+		"zero origin":      {25: make([]byte, 48)},
+		"half an origin":   {25: append(make([]byte, 47), 1)},
 		"short pack id":    {21: [][]byte{make([]byte, 31)}},
 	} {
 		if s, err := DecodeSnapshot(library(t, m)); err == nil {

@@ -42,14 +42,14 @@ func TestMain(m *testing.M) {
 // program is cairn; the others are what tests run as another user.
 var program, plantProgram, compareProgram = built("cmd/cairn"), built("tests/nasty/cmd/nasty"), built("tests/treecmp/cmd/treecmp")
 
-// built returns a function that builds a command on first use and says where it is.
-func built(pkg string) func(testing.TB) string {
+// built returns a function that builds a command, with build tags, on first use and says where it is.
+func built(pkg string, tags ...string) func(testing.TB) string {
 	build := sync.OnceValues(func() (string, error) {
 		if err := lookAtSources(); err != nil {
 			return "", err
 		}
-		name := filepath.Join(builds, filepath.Base(pkg))
-		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", name, "cairn/"+pkg).CombinedOutput()
+		name := filepath.Join(builds, strings.Join(append(tags, filepath.Base(pkg)), "-"))
+		out, err := exec.Command("go", "build", "-buildvcs=false", "-tags", strings.Join(tags, ","), "-o", name, "cairn/"+pkg).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}

@@ -21,7 +21,7 @@
 //     exactly that prefix, and Error says that it is not the file.
 //   - A checkpoint names only what the Saver had taken when the state of the tree was frozen. In it, a node without Error is what it
 //     is in the final snapshot; a directory with entries that were not done, and a file that is being read, carry an Error. Making one
-//     stops the walk for the copy of a pointer for each entry of the open directories.
+//     stops the walk for the copy of a pointer for each entry of the open directories (frontier).
 //   - When the Saver says that what the snapshot needs is gone (archive.ErrStoreAnew), everything is walked again, at
 //     most maxAgain times: Known is asked again for what the memory has, so that only what is gone is read. Streams cannot be read again.
 //   - Sockets, fifos and devices are never opened. Symlinks are never followed, but for the parents of

@@ -8,7 +8,7 @@ import (
 
 // frontier is what of the tree is begun and not done. Checkpoints look at it while the walk goes on, so all nodes of listed
 // directories are set under its lock; that is held for an instant, but for a copy of one pointer for each entry of
-// the open directories: 2 ms for a million.
+// the open directories: 0.09 s for a million, on a machine with seven times the work that it has cores for.
 type frontier struct {
 	mu    sync.Mutex
 	dirs  map[*dir]struct{} // listed and not done; a parent is here as long as its children

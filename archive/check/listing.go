@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync/atomic"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -37,10 +39,9 @@ func (c *checker) listing(ctx context.Context) error {
 	if err := c.inventory(ctx); err != nil {
 		return err
 	}
-	for name := range c.inv.Packs() {
-		if _, ok := c.packs[name]; !ok && !name.Index { // an index pack: a segment that was published just now
-			c.report.Unreferenced++
-		}
+	// What is named by now was stored before, if not before the members were listed; what is not will be: see garbage.
+	if _, err := c.newSegments(ctx); err != nil {
+		return err
 	}
 	for name, p := range c.packs {
 		if !name.Index {
@@ -53,13 +54,14 @@ func (c *checker) listing(ctx context.Context) error {
 			continue
 		}
 		damages := c.compare(ctx, name, p)
-		if p.have == 0 && p.broken == p.absent && p.lost() {
-			c.gone[name] = damages // told of in losses, if it is still needed
-			continue
+		if c.unreachable(p) {
+			damages = append(damages, Damage{Object: name.String(), Away: true, Problem: fmt.Sprintf("%d of its %d shards are on members that are there, and %d are needed",
+				bits.OnesCount32(p.have), p.layout.Geometry.N(), p.layout.Geometry.K)})
 		}
-		c.tell(p, damages)
+		c.later(name, damages)
 	}
-	return ctx.Err()
+	c.looked = time.Now()
+	return c.settle(ctx)
 }
 
 // place finds the layout of a pack, and tells of those that have none.
@@ -73,7 +75,7 @@ func (c *checker) place(ctx context.Context, name archive.PackName, p *packState
 			return nil
 		}
 	}
-	c.found(Damage{Object: name.String(), Lost: true, Problem: fmt.Sprintf("it has layout %d (%d+%d), which this archive does not have", p.geom.Epoch, p.geom.K, p.geom.M)})
+	c.later(name, []Damage{{Object: name.String(), Lost: true, Problem: fmt.Sprintf("it has layout %d (%d+%d), which this archive does not have", p.geom.Epoch, p.geom.K, p.geom.M)}})
 	return nil
 }
 
@@ -100,21 +102,28 @@ func (c *checker) compare(ctx context.Context, name archive.PackName, p *packSta
 	var damages []Damage
 	for j := range p.layout.Geometry.N() {
 		i := p.layout.member(name.ID, j)
+		if c.inv.Unlisted(i) != nil {
+			continue
+		}
 		size, listed := c.inv.Size(name, i)
 		want := pack.ShardSize(p.length)
-		switch {
-		case c.inv.Unlisted(i) != nil:
-		case !listed && c.missing(ctx, name, i):
-			p.broken |= 1 << j
-			p.absent |= 1 << j
-			damages = append(damages, c.shardDamage(name, p, j, errMissing))
-		case !listed: // it came meanwhile
-		case p.length > 0 && size != want:
+		if !listed {
+			switch err := c.ask(ctx, name, p, i); {
+			case errors.Is(err, remote.ErrNotExist):
+				p.broken |= 1 << j
+				p.absent |= 1 << j
+				damages = append(damages, c.shardDamage(name, p, j, errMissing))
+			case err == nil: // it came meanwhile
+				p.have |= 1 << j
+			}
+			continue
+		}
+		if p.length > 0 && size != want {
 			p.broken |= 1 << j
 			damages = append(damages, c.shardDamage(name, p, j, fmt.Errorf("it has %d bytes instead of %d", size, want)))
-		default:
-			p.have |= 1 << j
+			continue
 		}
+		p.have |= 1 << j
 	}
 	return damages
 }
@@ -129,15 +138,15 @@ func (l *layout) member(id pack.ID, j int) int {
 // askTwice is how many shards of one member are asked for before its listing is believed: a lost disk lacks all.
 const askTwice = 32
 
-// missing asks for a shard that was not listed: it may have been on its way.
-func (c *checker) missing(ctx context.Context, name archive.PackName, member int) bool {
-	if c.insist || c.missed[member].Load() < askTwice {
+// ask asks for a shard that was not listed: it may have been on its way.
+func (c *checker) ask(ctx context.Context, name archive.PackName, p *packState, member int) error {
+	if c.insist || p.late || c.missed[member].Load() < askTwice {
 		if _, err := c.inv.Members()[member].Store.Stat(ctx, name.String()); !errors.Is(err, remote.ErrNotExist) {
-			return false
+			return err
 		}
 	}
 	c.missed[member].Add(1)
-	return true
+	return remote.ErrNotExist
 }
 
 func (c *checker) shardDamage(name archive.PackName, p *packState, j int, err error) Damage {
@@ -145,7 +154,7 @@ func (c *checker) shardDamage(name archive.PackName, p *packState, j int, err er
 	if p.kind != 0 {
 		of = p.kind.String() + " pack"
 	}
-	d := Damage{Object: name.String(), Member: p.layout.MemberOf(name.ID, j), missing: errors.Is(err, errMissing)}
+	d := Damage{Object: name.String(), Member: p.layout.MemberOf(name.ID, j), shard: j, missing: errors.Is(err, errMissing)}
 	var corrupt *pack.CorruptError
 	if errors.As(err, &corrupt) {
 		d.Blocks, err = corrupt.Blocks, errors.New(corrupt.Brief())
@@ -158,7 +167,8 @@ func (c *checker) shardDamage(name archive.PackName, p *packState, j int, err er
 func (c *checker) tell(p *packState, damages []Damage) {
 	for _, d := range damages {
 		// What an index pack says, the directories say too.
-		d.Lost = d.Lost || p.kind != chunk.Index && p.lost()
+		d.Lost = d.Lost || !d.Away && p.layout != nil && p.kind != chunk.Index && p.lost()
+		d.Lacking = d.missing && p.layout != nil && p.kind == chunk.Index && !p.lost()
 		c.found(d)
 	}
 }

@@ -11,8 +11,7 @@ import (
 )
 
 // losses finds the blobs that packs with too few good shards do not give any more: each blob of their broken columns is
-// tried, for often a part of a shard is bad and the rest can be read. A pack of which nothing is left is told of only if the
-// index names it still: otherwise its blobs were copied into another one, and it was removed while this ran.
+// tried, for often a part of a shard is bad and the rest can be read.
 func (c *checker) losses(ctx context.Context) error {
 	lost := map[archive.PackName]uint32{}
 	for name, p := range c.packs {
@@ -20,21 +19,12 @@ func (c *checker) losses(ctx context.Context) error {
 			lost[name] = p.broken
 		}
 	}
-	if len(lost)+len(c.gone) == 0 {
+	if len(lost) == 0 {
 		return nil
 	}
-	named := map[archive.PackName]bool{}
-	unsure := false // a segment cannot be read, so nobody knows what it names
-	err := c.a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {
-		named[archive.NameOf(id, chunk.Index)] = true
-		if err != nil {
-			unsure = true
-			return nil // told of in segments
-		}
+	return c.a.ReadSegments(ctx, func(_ pack.ID, columns []pack.Column, _ error) error { // errors were told of in segments
 		for _, col := range columns {
-			name := archive.NameOf(col.Pack, col.Kind)
-			named[name] = true
-			if lost[name]&(1<<col.Number) == 0 {
+			if lost[archive.NameOf(col.Pack, col.Kind)]&(1<<col.Number) == 0 {
 				continue
 			}
 			if err := c.try(ctx, &col); err != nil {
@@ -43,17 +33,6 @@ func (c *checker) losses(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for name, damages := range c.gone {
-		if named[name] || unsure {
-			c.tell(c.packs[name], damages)
-		} else if !name.Index {
-			c.report.Packs--
-		}
-	}
-	return nil
 }
 
 // try reads all blobs of a column and notes those that are lost.
@@ -68,7 +47,9 @@ func (c *checker) try(ctx context.Context, col *pack.Column) error {
 		return err
 	}
 	for _, d := range lost.Damaged {
-		c.setBad(blobKey{d.Type, d.ID}, fmt.Sprintf("blob %s is lost with shard %d of %s", d.ID.Short(), col.Number, col.Pack.Name(col.Kind)))
+		if !d.Unreachable() {
+			c.setBad(blobKey{d.Type, d.ID}, badBlob{fmt.Sprintf("blob %s is lost with shard %d of %s", d.ID.Short(), col.Number, col.Pack.Name(col.Kind)), d.Pack})
+		}
 	}
 	return nil
 }

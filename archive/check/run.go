@@ -2,16 +2,14 @@ package check
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
 	"cairn/pack"
-	"cairn/remote/stripe"
 )
 
 // checker is one run.
@@ -23,22 +21,34 @@ type checker struct {
 	mu     sync.Mutex
 	report Report
 
-	inv     *archive.Inventory
-	layouts []layout
-	missed  []atomic.Int32                  // by member of the inventory: shards that are not there
-	insist  bool                            // ask for every shard that is not listed
-	blindTo map[string]bool                 // members that could not be listed: what lies on them is neither good nor bad
-	packs   map[archive.PackName]*packState // what the index names; nil in Shards
-	total   uint64                          // bytes of all shards of data and tree packs that should be there
-	gone    map[archive.PackName][]Damage   // packs of which nothing is left: they may have been replaced by others
-	blind   bool                            // an index segment could not be read: what is not in the index may be in a pack all the same
-	named   map[string]bool
-	bad     map[blobKey]string
+	records   records
+	doubts    map[string]bool // objects of which a copy was missing or bad when they were read first
+	looked    time.Time       // when something was found missing last
+	inv       *archive.Inventory
+	layouts   []layout
+	missed    []atomic.Int32                  // by member of the inventory: shards that are not there
+	insist    bool                            // ask for every shard that is not listed
+	blindTo   map[string]bool                 // members that could not be listed: what lies on them is neither good nor bad
+	packs     map[archive.PackName]*packState // what the index names; nil in Shards
+	total     uint64                          // bytes of all shards of data and tree packs that should be there
+	segmentOf []pack.ID                       // the segments that were read
+	numbers   map[pack.ID]uint32              // and their places in segmentOf
+	pending   map[archive.PackName][]Damage   // of packs that may not be wanted any more
+	blind     bool                            // an index segment could not be read: what is not in the index may be in a pack all the same
+	bad       map[blobKey]badBlob
+	refreshed time.Time // when the index was read last on behalf of something that was missing
+	refreshes int
 }
 
 type blobKey struct {
 	t  chunk.Type
 	id chunk.ID
+}
+
+// badBlob is a blob that a pack does not give.
+type badBlob struct {
+	text string
+	pack pack.ID
 }
 
 // layout is a placement with the inventory's numbers of its members.
@@ -50,13 +60,21 @@ type layout struct {
 // packState is what is known of one pack: what the index says, and which shards proved good so far.
 type packState struct {
 	kind    chunk.Type // 0 while it is data or tree and not known which
+	late    bool       // it was named after the members were listed
 	layout  *layout    // nil: not known
 	geom    pack.Geometry
-	length  int64  // L; 0 when not known
+	length  int64 // L; 0 when not known
+	naming  []naming
 	columns uint32 // columns that a segment names
 	have    uint32 // shards listed in full length
 	broken  uint32 // shards whose payload is bad for certain: missing, of the wrong length, or not proving itself
 	absent  uint32 // those of the broken that are missing
+}
+
+// naming says which columns of a pack a segment names.
+type naming struct {
+	segment uint32 // in checker.segmentOf
+	columns uint32
 }
 
 // lost says whether too few shards are left to rebuild what the broken ones held.
@@ -66,7 +84,11 @@ func newChecker(a *archive.Archive, o Options) *checker {
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
-	return &checker{a: a, o: o, blindTo: map[string]bool{}, gone: map[archive.PackName][]Damage{}, named: map[string]bool{}, bad: map[blobKey]string{}}
+	if o.Patience == 0 {
+		o.Patience = DefaultPatience
+	}
+	return &checker{a: a, o: o, blindTo: map[string]bool{}, pending: map[archive.PackName][]Damage{}, doubts: map[string]bool{},
+		numbers: map[pack.ID]uint32{}, bad: map[blobKey]badBlob{}}
 }
 
 // Run checks an archive that was opened with a key that can read.
@@ -76,7 +98,7 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	}
 	c := newChecker(a, o)
 	c.packs = map[archive.PackName]*packState{}
-	return c.run(ctx, c.copies, c.segments, c.listing, c.data, c.losses, c.snapshots)
+	return c.run(ctx, c.readRecords, c.copies, c.segments, c.listing, c.data, c.settle, c.losses, c.snapshots, c.again, c.garbage)
 }
 
 // run takes the steps one after the other.
@@ -92,19 +114,35 @@ func (c *checker) run(ctx context.Context, steps ...func(context.Context) error)
 	return &c.report, nil
 }
 
+// wait waits until what was missing when it was looked for had time to arrive, or to be gone from everywhere.
+func (c *checker) wait(ctx context.Context) error {
+	timer := time.NewTimer(time.Until(c.looked.Add(c.o.Patience)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // found records a damage.
 func (c *checker) found(d Damage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.Damaged++
+	switch {
+	case d.Away:
+		c.report.Unreachable++
+	case d.Lacking:
+		c.report.Lacking++
+	default:
+		c.report.Damaged++
+	}
 	if d.Lost {
 		c.report.Lost++
 	}
 	if d.Path != "" && d.Lost {
 		c.report.FilesLost++
-	}
-	if d.Object != "" && d.Lost {
-		c.named[d.Object] = true
 	}
 	if len(c.report.Damages) < maxDamages {
 		c.report.Damages = append(c.report.Damages, d)
@@ -118,47 +156,4 @@ func (c *checker) note(object, text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Notes = append(c.report.Notes, Note{object, text})
-}
-
-// rebuildable ends the description of what a lost index segment causes.
-const rebuildable = "; `cairn index rebuild` finds again what a lost index segment named"
-
-// segments reads every index pack and fills the local index with what they say.
-func (c *checker) segments(ctx context.Context) error {
-	return c.a.ReloadIndex(ctx, func(id pack.ID, columns []pack.Column, err error) error {
-		if archive.Unfinished(err) {
-			c.report.Unreferenced++ // an interrupted backup left it; what it named is in later segments, or was not needed
-			return nil
-		}
-		c.packs[archive.NameOf(id, chunk.Index)] = &packState{kind: chunk.Index}
-		if err != nil {
-			c.blind = true
-			c.found(Damage{Object: id.Name(chunk.Index), Problem: fmt.Sprintf("index segment cannot be read: %v%s", err, rebuildable)})
-			return nil
-		}
-		c.report.Segments++
-		for i := range columns {
-			c.addColumn(&columns[i])
-		}
-		return nil
-	})
-}
-
-func (c *checker) addColumn(col *pack.Column) {
-	name := archive.NameOf(col.Pack, col.Kind)
-	p := c.packs[name]
-	if p == nil {
-		p = &packState{kind: col.Kind, length: col.L, geom: col.Geometry}
-		c.packs[name] = p
-		c.total += uint64(pack.ShardSize(col.L)) * uint64(col.N())
-	}
-	if p.columns&(1<<col.Number) == 0 {
-		c.report.Blobs += uint64(len(col.Entries))
-	}
-	p.columns |= 1 << col.Number
-}
-
-// fatal tells errors that concern more than one object.
-func fatal(ctx context.Context, err error) bool {
-	return err != nil && (ctx.Err() != nil || errors.Is(err, stripe.ErrTooFew))
 }

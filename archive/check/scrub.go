@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -15,20 +16,22 @@ import (
 // the listings alone tell (missing shards and copies) is told of all.
 //
 // A pack with fewer than k good shards may be a loss, or what an interrupted upload left: only the index knows, so it is
-// told of as damage that is not counted as lost, and counted in Report.Short.
+// told of as damage that is not counted as lost, and counted in Report.Short. Packs that a record condemns are not looked at, nor
+// told of when that happens meanwhile. Who signed a record is not to be told without a key: Report.Condemned says how many packs that
+// concerns.
 func Shards(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	c := newChecker(a, o)
 	c.keyless = true
-	return c.run(ctx, c.copies, c.inventory, c.scrub)
+	return c.run(ctx, c.readRecords, c.copies, c.inventory, c.scrub, c.again, c.garbage)
 }
 
 // scrubbing is what a scrub remembers from pack to pack.
 type scrubbing struct {
 	*checker
-	total  uint64
-	again  []archive.PackName // had too few shards: perhaps they were on their way
-	last   bool               // those are looked at once more
-	strays map[string]int     // by member: shards of packs whose layout it is not in
+	total     uint64
+	postponed []archive.PackName // lacked shards: perhaps they were on their way
+	last      bool               // those are looked at once more
+	strays    map[string]int     // by member: shards of packs whose layout it is not in
 }
 
 // scrub looks at all packs that any member lists.
@@ -36,7 +39,7 @@ func (c *checker) scrub(ctx context.Context) error {
 	s := &scrubbing{checker: c, total: uint64(c.inv.Bytes()), strays: map[string]int{}}
 	c.o.Progress.TotalPacks.Store(uint64(c.inv.Len()))
 	for name := range c.inv.Packs() {
-		if s.reads(name) {
+		if s.reads(name) && !c.condemned(name.ID) {
 			c.o.Progress.TotalBytes.Add(uint64(c.inv.PackBytes(name)))
 		}
 	}
@@ -44,7 +47,16 @@ func (c *checker) scrub(ctx context.Context) error {
 		return err
 	}
 	s.last, c.insist = true, true
-	if err := c.each(ctx, slices.Values(s.again), s.pack); err != nil {
+	if len(s.postponed) > 0 {
+		c.looked = time.Now()
+		if err := c.wait(ctx); err != nil {
+			return err
+		}
+		if err := c.each(ctx, slices.Values(s.postponed), s.pack); err != nil {
+			return err
+		}
+	}
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
 	for member, n := range s.strays {
@@ -59,6 +71,9 @@ func (s *scrubbing) reads(name archive.PackName) bool {
 }
 
 func (s *scrubbing) pack(ctx context.Context, name archive.PackName, buf *[]byte) error {
+	if s.condemned(name.ID) {
+		return nil
+	}
 	p := &packState{}
 	if name.Index {
 		p.kind = chunk.Index
@@ -81,21 +96,21 @@ func (s *scrubbing) pack(ctx context.Context, name archive.PackName, buf *[]byte
 			return nil // it was removed since it was listed
 		}
 	}
-	if !p.lost() || !s.later(name) {
+	if p.absent == 0 || !s.postpone(name) {
 		s.counted(name, p, read)
 		s.judge(name, p, damages)
 	}
 	return ctx.Err()
 }
 
-// later puts a pack with too few shards off to the end of the scrub. When there are many, they are not on their way.
-func (s *scrubbing) later(name archive.PackName) bool {
+// postpone puts a pack that lacks shards off to the end of the scrub. When there are many, they are not on their way.
+func (s *scrubbing) postpone(name archive.PackName) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last || len(s.again) == askTwice {
+	if s.last || len(s.postponed) == askTwice {
 		return false
 	}
-	s.again = append(s.again, name)
+	s.postponed = append(s.postponed, name)
 	return true
 }
 
@@ -114,16 +129,38 @@ func (s *scrubbing) counted(name archive.PackName, p *packState, read bool) {
 	})
 }
 
-// judge tells what is wrong with a pack that was scrubbed. Of one with too few shards, the missing ones are one damage.
+// judge notes what is wrong with a pack that was scrubbed. Of one with too few shards, the missing ones are one damage.
 func (s *scrubbing) judge(name archive.PackName, p *packState, damages []Damage) {
 	g := p.layout.Geometry
 	if p.lost() {
 		damages = slices.DeleteFunc(damages, func(d Damage) bool { return d.missing })
-		damages = append(damages, Damage{Object: name.String(), Problem: fmt.Sprintf("%d of its %d shards are good, and %d are needed: lost, or left by an interrupted upload (check with a key tells)",
+		damages = append(damages, Damage{Object: name.String(), short: true, Problem: fmt.Sprintf("%d of its %d shards are good, and %d are needed: lost, or left by an interrupted upload (check with a key tells)",
 			g.N()-bits.OnesCount32(p.broken), g.N(), g.K)})
-		s.count(func(r *Report) { r.Short++ })
 	}
-	for _, d := range damages {
-		s.found(d)
+	for i := range damages {
+		damages[i].Lacking = damages[i].missing && name.Index && !p.lost()
 	}
+	s.later(name, damages)
+}
+
+// settle tells of the packs that were not condemned meanwhile.
+func (s *scrubbing) settle(ctx context.Context) error {
+	if len(s.pending) == 0 {
+		return nil
+	}
+	if err := s.readRecords(ctx); err != nil {
+		return err
+	}
+	for name, damages := range s.pending {
+		if s.condemned(name.ID) {
+			continue
+		}
+		for _, d := range damages {
+			if d.short {
+				s.report.Short++
+			}
+			s.found(d)
+		}
+	}
+	return ctx.Err()
 }

@@ -22,7 +22,7 @@ func (c *checker) data(ctx context.Context) error {
 	chosen := func(yield func(archive.PackName) bool) {
 		for name, p := range c.packs {
 			read := name.Index || c.o.Packs[name] || c.o.ReadData && c.o.Subset.Has(name.ID, c.total)
-			if read && p.layout != nil && c.gone[name] == nil && !yield(name) {
+			if read && p.layout != nil && (p.have != 0 || p.broken != p.absent) && !yield(name) {
 				return
 			}
 		}
@@ -37,7 +37,7 @@ func (c *checker) data(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.tell(p, damages)
+		c.later(name, damages)
 		if !name.Index {
 			c.count(func(r *Report) { r.PacksRead++ })
 		}
@@ -148,7 +148,7 @@ func (c *checker) open(name archive.PackName, p *packState, j int, h *pack.Heade
 	}
 	err := c.a.OpenColumn(h, j, data[pack.HeaderSize:pack.HeaderSize+h.L], func(e pack.Entry, err error) {
 		text := fmt.Sprintf("%s blob %s does not open: %v", h.Kind, e.ID.Short(), err)
-		c.setBad(blobKey{h.Kind, e.ID}, text)
+		c.setBad(blobKey{h.Kind, e.ID}, badBlob{text, name.ID})
 		wrong(errors.New(text))
 	})
 	if err != nil {
@@ -157,10 +157,10 @@ func (c *checker) open(name archive.PackName, p *packState, j int, h *pack.Heade
 	return damages
 }
 
-func (c *checker) setBad(key blobKey, text string) {
+func (c *checker) setBad(key blobKey, b badBlob) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bad[key] = text
+	c.bad[key] = b
 }
 
 // ranges names blocks of 128 KiB in short: " (blocks 3-5, 9)".

@@ -4,45 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"cairn/archive"
 	"cairn/chunk"
+	"cairn/pack"
+	"cairn/remote/stripe"
 	"cairn/snapshot"
 )
-
-// snapshots walks the trees of all snapshots, each distinct directory once, and checks that every blob is there. Only
-// when something is bad does it walk again, to name the files.
-func (c *checker) snapshots(ctx context.Context) error {
-	list, damaged, err := c.a.Snapshots(ctx)
-	if err != nil {
-		return err
-	}
-	if err := c.a.Refresh(ctx); err != nil { // a snapshot made meanwhile may need newer segments
-		return err
-	}
-	for _, d := range damaged {
-		if object := "snapshots/" + d.ID.String(); !c.named[object] {
-			c.found(Damage{Object: object, Problem: d.Err.Error(), Lost: true})
-		}
-	}
-	c.chains(list, damaged)
-	c.report.Snapshots = len(list)
-	w := &walker{c: c, seen: map[treeKey]bool{}}
-	for _, s := range list {
-		clean, err := w.dir(ctx, s.Content, s.Depth)
-		if err != nil {
-			return err
-		}
-		if !clean {
-			if err := w.name(ctx, s, "/", s.Content, s.Depth); err != nil {
-				return err
-			}
-		}
-		c.o.Progress.Snapshots.Add(1)
-	}
-	c.report.Trees = len(w.seen)
-	return nil
-}
 
 // chains notes snapshots whose predecessor is not there, nor one that replaced it.
 func (c *checker) chains(list []*snapshot.Snapshot, damaged []*archive.SnapshotError) {
@@ -55,7 +24,7 @@ func (c *checker) chains(list []*snapshot.Snapshot, damaged []*archive.SnapshotE
 	}
 	told := map[chunk.ID]bool{}
 	for _, s := range list {
-		if p := s.Previous; !p.IsZero() && !there[p] && !told[p] {
+		if p := s.Previous; !p.IsZero() && !there[p] && !told[p] && !c.a.Forgotten(p) {
 			told[p] = true
 			c.note("snapshots/"+p.String(), fmt.Sprintf("is not there: snapshot %s of %s continues it; it was forgotten, or lost", s.ID.Short(), s.Series))
 		}
@@ -70,8 +39,15 @@ type treeKey struct {
 
 // walker remembers which directories were found clean.
 type walker struct {
-	c    *checker
-	seen map[treeKey]bool
+	c       *checker
+	seen    map[treeKey]bool
+	waiting map[blobKey]struct{} // blobs that only condemned packs hold, of the snapshot that is walked
+	found   []Damage             // in it
+}
+
+// forgetUnclean makes the directories that were not clean be looked at again, and what lies above them.
+func (w *walker) forgetUnclean() {
+	maps.DeleteFunc(w.seen, func(_ treeKey, clean bool) bool { return !clean })
 }
 
 func keyOf(content []chunk.ID, depth uint8) treeKey {
@@ -89,25 +65,33 @@ func keyOf(content []chunk.ID, depth uint8) treeKey {
 type problem struct {
 	text string
 	lost bool
+	away bool
 }
 
 // absent is the problem of a blob that the index does not have.
 func (c *checker) absent(id chunk.ID) *problem {
 	if c.blind {
-		return &problem{fmt.Sprintf("blob %s is in no pack that a readable index segment names%s", id.Short(), rebuildable), false}
+		return &problem{text: fmt.Sprintf("blob %s is in no pack that a readable index segment names%s", id.Short(), rebuildable)}
 	}
-	return &problem{fmt.Sprintf("blob %s is in no pack", id.Short()), true}
+	return &problem{text: fmt.Sprintf("blob %s is in no pack", id.Short()), lost: true}
 }
 
-// problemOf describes an error of loading a tree.
+// problemOf describes an error of loading a blob.
 func (c *checker) problemOf(text string, err error) *problem {
 	var m *archive.MissingError
-	if errors.As(err, &m) {
+	switch {
+	case errors.As(err, &m) && m.Away == nil:
 		p := c.absent(m.ID)
-		return &problem{text + p.text, p.lost}
+		p.text = text + p.text
+		return p
+	case c.away(err):
+		return &problem{text: text + err.Error(), away: true}
 	}
-	return &problem{text + err.Error(), true}
+	return &problem{text: text + err.Error(), lost: true}
 }
+
+// away says whether an error may be gone when members are back that are away.
+func (c *checker) away(err error) bool { return errors.Is(err, stripe.ErrTooFew) }
 
 // dir says whether a directory and everything below it can be read.
 func (w *walker) dir(ctx context.Context, content []chunk.ID, depth uint8) (bool, error) {
@@ -119,10 +103,11 @@ func (w *walker) dir(ctx context.Context, content []chunk.ID, depth uint8) (bool
 		return clean, nil
 	}
 	w.c.o.Progress.Trees.Add(1)
+	waiting := len(w.waiting)
 	clean := true
 	for n, err := range snapshot.Nodes(ctx, w.load, content, depth) {
 		if err != nil {
-			if fatal(ctx, err) {
+			if w.c.a.Stops(ctx, err) {
 				return false, err
 			}
 			clean = false
@@ -134,6 +119,7 @@ func (w *walker) dir(ctx context.Context, content []chunk.ID, depth uint8) (bool
 		}
 		clean = clean && ok
 	}
+	clean = clean && len(w.waiting) == waiting // to be looked at again when the index was
 	w.seen[key] = clean
 	return clean, nil
 }
@@ -155,7 +141,7 @@ func (w *walker) file(ctx context.Context, n *snapshot.Node) (*problem, error) {
 	ids := batch[:0]
 	for id, err := range snapshot.Content(ctx, w.load, n.Content, n.Depth) {
 		if err != nil {
-			if fatal(ctx, err) {
+			if w.c.a.Stops(ctx, err) {
 				return nil, err
 			}
 			return w.c.problemOf("its list of chunks cannot be read: ", err), nil
@@ -174,46 +160,88 @@ func (w *walker) blobs(ctx context.Context, ids []chunk.ID) (*problem, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	has := make([]bool, len(ids))
-	if err := w.c.a.Has(ctx, chunk.Data, ids, has); err != nil {
+	live := make([]pack.ID, len(ids))
+	if err := w.c.a.Live(ctx, chunk.Data, ids, live); err != nil {
 		return nil, err
 	}
-	for i, ok := range has {
-		if !ok {
-			return w.c.absent(ids[i]), nil
+	for i, id := range ids {
+		if live[i] == (pack.ID{}) {
+			if p, err := w.condemned(ctx, chunk.Data, id); p != nil || err != nil {
+				return p, err
+			}
 		}
-		if text, bad := w.c.bad[blobKey{chunk.Data, ids[i]}]; bad {
-			return &problem{text, true}, nil
+		if b, bad := w.c.bad[blobKey{chunk.Data, id}]; bad {
+			return &problem{text: b.text, lost: true}, nil
 		}
 	}
 	return nil, nil
 }
 
+// condemned looks for a blob that no pack holds which is wanted. It may be read from one that is condemned: that was to be
+// copied out, and can be.
+func (w *walker) condemned(ctx context.Context, t chunk.Type, id chunk.ID) (*problem, error) {
+	var at [1]pack.Location
+	if err := w.c.a.Locate(ctx, t, []chunk.ID{id}, at[:]); err != nil {
+		return nil, err
+	}
+	if !at[0].Found() {
+		return w.c.absent(id), nil
+	}
+	if _, ok := w.waiting[blobKey{t, id}]; ok {
+		return nil, nil
+	}
+	err := w.c.a.Fetch(ctx, t, []chunk.ID{id}, func(chunk.ID, []byte) error { return nil })
+	if w.c.a.Stops(ctx, err) {
+		return nil, err
+	}
+	if err != nil {
+		return w.c.problemOf("it lies in a condemned pack: ", err), nil
+	}
+	if w.waiting == nil {
+		w.waiting = map[blobKey]struct{}{}
+	}
+	w.waiting[blobKey{t, id}] = struct{}{}
+	return nil, nil
+}
+
 // load reads a tree blob, unless it is known to be bad.
 func (w *walker) load(ctx context.Context, id chunk.ID) ([]byte, error) {
-	if text, bad := w.c.bad[blobKey{chunk.Tree, id}]; bad {
-		return nil, errors.New(text)
+	if b, bad := w.c.bad[blobKey{chunk.Tree, id}]; bad {
+		return nil, errors.New(b.text)
 	}
-	return w.c.a.Load(ctx, chunk.Tree, id)
+	plain, err := w.c.a.Load(ctx, chunk.Tree, id)
+	if err != nil {
+		return nil, err
+	}
+	var live [1]pack.ID
+	if err := w.c.a.Live(ctx, chunk.Tree, []chunk.ID{id}, live[:]); err != nil {
+		return nil, err
+	}
+	if live[0] == (pack.ID{}) { // it was read from a condemned pack
+		if w.waiting == nil {
+			w.waiting = map[blobKey]struct{}{}
+		}
+		w.waiting[blobKey{chunk.Tree, id}] = struct{}{}
+	}
+	return plain, nil
 }
 
 // name lists the files of one snapshot that are affected. Clean directories are not entered.
-func (w *walker) name(ctx context.Context, s *snapshot.Snapshot, path string, content []chunk.ID, depth uint8) error {
-	tell := func(path string, p *problem) {
-		w.c.found(Damage{Snapshot: s.ID, Path: path, Problem: p.text, Lost: p.lost})
+func (w *walker) name(ctx context.Context, s *snapshot.Snapshot, path string, content []chunk.ID, depth uint8, found func(Damage) error) error {
+	tell := func(path string, p *problem) error {
+		return found(Damage{Snapshot: s.ID, Path: path, Problem: p.text, Lost: p.lost, Away: p.away})
 	}
 	for n, err := range snapshot.Nodes(ctx, w.load, content, depth) {
 		if err != nil {
-			if fatal(ctx, err) {
+			if w.c.a.Stops(ctx, err) {
 				return err
 			}
-			tell(path, w.c.problemOf("the directory cannot be read, nor anything below it: ", err))
-			return nil
+			return tell(path, w.c.problemOf("the directory cannot be read, nor anything below it: ", err))
 		}
 		below := join(path, n.Name)
 		if n.Type == snapshot.Dir {
 			if !w.seen[keyOf(n.Content, n.Depth)] && len(n.Content) > 0 {
-				if err := w.name(ctx, s, below, n.Content, n.Depth); err != nil {
+				if err := w.name(ctx, s, below, n.Content, n.Depth, found); err != nil {
 					return err
 				}
 			}
@@ -224,7 +252,9 @@ func (w *walker) name(ctx context.Context, s *snapshot.Snapshot, path string, co
 			return err
 		}
 		if p != nil {
-			tell(below, p)
+			if err := tell(below, p); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

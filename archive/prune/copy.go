@@ -3,6 +3,7 @@ package prune
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -72,12 +73,16 @@ func (g *Prune) copyPack(ctx context.Context, r readAhead) error {
 	if err != nil {
 		left := Left{r.use.id, r.use.kind, err}
 		g.failed = append(g.failed, left)
-		if r.use.state != condemned && !g.report.condemned() {
-			delete(g.doomed, r.use.id)
-			g.report.Left = append(g.report.Left, left)
-			g.report.Repacked.sub(r.use)
+		if r.use.state == condemned || g.report.condemned() {
+			return nil
 		}
-		return nil
+		delete(g.doomed, r.use.id)
+		g.report.Repacked.sub(r.use)
+		others, err := g.condemnedByOthers(ctx, r.use.id)
+		if !others {
+			g.report.Left = append(g.report.Left, left)
+		}
+		return err
 	}
 	for i, c := range columns {
 		if err := g.copyColumn(ctx, c, r.shards.Payload(i)); err != nil {
@@ -85,6 +90,18 @@ func (g *Prune) copyPack(ctx context.Context, r readAhead) error {
 		}
 	}
 	return nil
+}
+
+// condemnedByOthers says whether another collector has condemned a pack since the index was read: it may have deleted the pack as well, after
+// it copied what is needed.
+func (g *Prune) condemnedByOthers(ctx context.Context, id pack.ID) (bool, error) {
+	records, err := g.a.Records(ctx)
+	for _, r := range records {
+		if slices.Contains(r.Packs, id) {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 // directories opens all directories of a pack before any blob of it is copied.
@@ -112,17 +129,26 @@ func (g *Prune) copyColumn(ctx context.Context, c *pack.Column, payload []byte) 
 	for i, e := range c.Entries {
 		ids[i] = e.ID
 	}
-	numbers, live := make([]uint32, len(ids)), make([]pack.ID, len(ids))
+	numbers := make([]uint32, len(ids))
 	if err := g.idx.Number(c.Kind, ids, numbers); err != nil {
 		return err
 	}
-	if err := g.idx.Live(c.Kind, ids, live); err != nil {
+	needed := ids[:0]
+	var at []int // in the column
+	for i, n := range numbers {
+		if g.mark.needed.has(n) && !g.copied.has(n) {
+			needed, at = append(needed, ids[i]), append(at, i)
+		}
+	}
+	live := make([]pack.ID, len(needed))
+	if err := g.idx.Live(c.Kind, needed, live); err != nil {
 		return err
 	}
-	for i, e := range c.Entries {
-		if !g.mark.needed.has(numbers[i]) || live[i] != (pack.ID{}) && !g.doomed[live[i]] || !g.copied.add(numbers[i]) {
+	for j, i := range at {
+		if live[j] != (pack.ID{}) && !g.doomed[live[j]] || !g.copied.add(numbers[i]) {
 			continue
 		}
+		e := c.Entries[i]
 		if err := g.mover.Add(ctx, c, e, payload); err != nil {
 			return err
 		}

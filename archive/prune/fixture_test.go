@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -174,21 +173,24 @@ func (b *bench) fill(ctx context.Context, w *archive.Writer, files []string) (*s
 	}
 	var top []snapshot.Node
 	for name, nodes := range dirs {
-		byName := func(a, b snapshot.Node) int { return strings.Compare(a.Name, b.Name) }
-		slices.SortFunc(nodes, byName)
+		sortNodes(nodes)
 		node := snapshot.Node{Name: name, Type: snapshot.Dir}
 		var err error
 		if node.Content, node.Depth, err = snapshot.SaveTree(ctx, nodes, saver(w, chunk.Tree)); err != nil {
 			return nil, err
 		}
 		top = append(top, node)
-		slices.SortFunc(top, byName)
+		sortNodes(top)
 	}
 	b.clock++
 	s := &snapshot.Snapshot{Series: "test", Start: snapshot.Time{Sec: fixed.Unix() + b.clock}, Program: "test"}
 	var err error
 	s.Content, s.Depth, err = snapshot.SaveTree(ctx, top, saver(w, chunk.Tree))
 	return s, err
+}
+
+func sortNodes(nodes []snapshot.Node) {
+	slices.SortFunc(nodes, func(a, b snapshot.Node) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // content is the j-th chunk of a file.
@@ -378,51 +380,4 @@ func (b *bench) drop(id pack.ID, kind chunk.Type) {
 	for _, s := range b.mem {
 		b.must(s.Delete(context.Background(), id.Name(kind)))
 	}
-}
-
-// gate calls a function before each operation on any store behind it; its error is the operation's.
-type gate struct {
-	before func(op, name string) error
-}
-
-func (g *gate) via(_ string, s remote.Store) remote.Store { return &gated{g, s} }
-
-type gated struct {
-	g *gate
-	s remote.Store
-}
-
-func (s *gated) Put(ctx context.Context, name string, data []byte) error {
-	if err := s.g.before("put", name); err != nil {
-		return err
-	}
-	return s.s.Put(ctx, name, data)
-}
-
-func (s *gated) Get(ctx context.Context, name string, off, n int64, dst []byte) ([]byte, error) {
-	if err := s.g.before("get", name); err != nil {
-		return nil, err
-	}
-	return s.s.Get(ctx, name, off, n, dst)
-}
-
-func (s *gated) Stat(ctx context.Context, name string) (remote.Info, error) {
-	if err := s.g.before("stat", name); err != nil {
-		return remote.Info{}, err
-	}
-	return s.s.Stat(ctx, name)
-}
-
-func (s *gated) List(ctx context.Context, prefix string) iter.Seq2[remote.Info, error] {
-	if err := s.g.before("list", prefix); err != nil {
-		return func(yield func(remote.Info, error) bool) { yield(remote.Info{}, err) }
-	}
-	return s.s.List(ctx, prefix)
-}
-
-func (s *gated) Delete(ctx context.Context, name string) error {
-	if err := s.g.before("delete", name); err != nil {
-		return err
-	}
-	return s.s.Delete(ctx, name)
 }

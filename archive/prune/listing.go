@@ -188,7 +188,11 @@ func bytesOf(l *archive.PackListing) (n int64) {
 // sessions finds the sessions at work. A dry run has none of its own whose time it could compare, and takes the local clock.
 func (g *Prune) sessions(ctx context.Context) (map[seal.SessionID]bool, error) {
 	if g.mover != nil {
-		return g.a.SessionsAtWork(ctx, g.mover.Session(), g.o.SessionAge)
+		atWork, dead, err := g.a.SessionsAtWork(ctx, g.mover.Session(), g.o.SessionAge)
+		for _, id := range dead {
+			_ = g.a.RemoveSession(ctx, id) // a store may refuse it; they are small
+		}
+		return atWork, err
 	}
 	atWork := map[seal.SessionID]bool{}
 	err := g.list(ctx, "sessions/", func(_ int, info remote.Info) {

@@ -40,6 +40,14 @@ const maxPlaces = 100
 
 // refuse makes the error that names what is lost: n blobs, of which some are given.
 func (g *Prune) refuse(ctx context.Context, lost []loss, n int) error {
+	if _, err := g.a.Records(ctx); err != nil {
+		return err
+	}
+	for id := range g.snapshots {
+		if g.a.Forgotten(id) {
+			return errOvertaken
+		}
+	}
 	e := &DamageError{
 		Err:  fmt.Errorf("%d blobs that snapshots need are missing, the first: %s blob %s: %w; nothing was deleted", n, lost[0].kind, lost[0].id.Short(), lost[0].err),
 		Next: "`cairn check` names every file; `cairn repair` heals what can be healed; then prune again, or give up the snapshots that are listed with `cairn forget`",

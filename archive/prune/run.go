@@ -49,6 +49,22 @@ func Run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	if err := o.Validate(); err != nil {
 		return &Report{}, err
 	}
+	for try := 1; ; try++ {
+		report, err := run(ctx, a, o)
+		if !errors.Is(err, errOvertaken) || try == maxRuns {
+			return report, err
+		}
+	}
+}
+
+// maxRuns bounds how often a collection begins anew. Each time somebody has forgotten a snapshot, and another collector has deleted what it
+// needed, between two requests of this one.
+const maxRuns = 4
+
+// errOvertaken means that something is missing, which is no wonder: a snapshot that this collection had marked was forgotten meanwhile.
+var errOvertaken = remote.WithHint(errors.New("snapshots were forgotten, and what they needed was deleted, while this collection ran"), "run the command again")
+
+func run(ctx context.Context, a *archive.Archive, o Options) (*Report, error) {
 	g, err := Begin(ctx, a, o)
 	if err != nil {
 		return &Report{}, err
@@ -195,29 +211,8 @@ func (g *Prune) Mark(ctx context.Context) (bool, error) {
 		g.mover.Show(ctx)
 		g.shown = true
 	}
-	list, err := g.readSnapshots(ctx)
-	if err != nil {
+	if err := g.markNew(ctx); err != nil {
 		return false, err
-	}
-	g.incoming = len(list)
-	if len(list) > 0 {
-		// What a snapshot needs was named before it was there.
-		if err := g.refresh(ctx); err != nil {
-			return false, err
-		}
-		g.o.Progress.enter(Marking)
-		if err := g.mark.mark(ctx, list); err != nil {
-			return false, err
-		}
-		for _, s := range list {
-			g.snapshots[s.ID] = !s.Incomplete
-			if g.report.Snapshots++; s.Incomplete {
-				g.report.Incomplete++
-			}
-		}
-		if g.mark.losses > 0 {
-			return false, g.refuse(ctx, g.mark.lost, g.mark.losses)
-		}
 	}
 	if g.packs != nil {
 		return true, nil
@@ -234,6 +229,35 @@ func (g *Prune) Mark(ctx context.Context) (bool, error) {
 	return true, g.listPacks(ctx)
 }
 
+// markNew lists the snapshots and walks those that are new.
+func (g *Prune) markNew(ctx context.Context) error {
+	list, err := g.readSnapshots(ctx)
+	if err != nil {
+		return err
+	}
+	if g.incoming = len(list); len(list) == 0 {
+		return nil
+	}
+	// What a snapshot needs was named before it was there.
+	if err := g.refresh(ctx); err != nil {
+		return err
+	}
+	g.o.Progress.enter(Marking)
+	if err := g.mark.mark(ctx, list); err != nil {
+		return err
+	}
+	for _, s := range list {
+		g.snapshots[s.ID] = !s.Incomplete
+		if g.report.Snapshots++; s.Incomplete {
+			g.report.Incomplete++
+		}
+	}
+	if g.mark.losses > 0 {
+		return g.refuse(ctx, g.mark.lost, g.mark.losses)
+	}
+	return nil
+}
+
 // Records is part of Index: Refresh reads the records first.
 func (g *Prune) Records(context.Context) (bool, error) { return true, nil }
 
@@ -242,6 +266,11 @@ func (g *Prune) Index(ctx context.Context) (bool, error) { return true, g.refres
 
 // Choose counts what is used of each pack and decides.
 func (g *Prune) Choose(ctx context.Context) (Choice, error) {
+	// A session that ended between the two listings, of snapshots and of sessions, is not at work, and its snapshot was not seen yet. Its
+	// packs would be condemned, and all of it copied.
+	if err := g.markNew(ctx); err != nil {
+		return Nothing, err
+	}
 	g.o.Progress.enter(Counting)
 	if err := g.describePacks(ctx); err != nil {
 		return Nothing, err

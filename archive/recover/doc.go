@@ -17,6 +17,13 @@
 //   - What is said of a file is what its blobs' shards say that are there now: a blob can be read if its own shard is there in full length
 //     or k others are. That shards rot is not seen here: check --read-data sees it, and a restore.
 //   - A tree that an existing snapshot has as its root is never made a snapshot again, so everything here can be run twice.
+//   - What was condemned is not named again, and what was forgotten does not come back unasked. A gc record names forgotten snapshots,
+//     not their trees: until they are pruned, nothing tells the tree of one from that of a snapshot that was lost. So where
+//     anything was ever forgotten, roots that are found are told of and not made snapshots, unless Options.Forgotten says so. Trees that
+//     only condemned packs hold count as garbage without it.
+//
+// Others may back up, forget and prune meanwhile. What is gone from its place is looked for at the next one, and what is pruned while it
+// is looked for is not lost.
 //
 // A crash leaves snapshots that were recovered already, imported shards and no cards, or nothing. Functions use goroutines of their own and end
 // them; a call is not to be made while another one of this package runs on the same archive.

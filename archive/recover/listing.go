@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
+	"time"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -15,8 +17,33 @@ import (
 
 // listing knows which shards are there: one listing of all members instead of a request for each blob.
 type listing struct {
-	a  *archive.Archive
-	of map[pack.Geometry]map[pack.ID]*sizes // for each layout
+	a       *archive.Archive
+	of      map[pack.Geometry]map[pack.ID]*sizes // for each layout
+	at      time.Time
+	renewed int
+}
+
+// How often the members are listed again because a pack is not listed that the index names: it may have been stored since, or what was in it
+// may be elsewhere by now. The first times always, then every ten seconds, because where members are lost there are thousands.
+const (
+	renewAlways = 4
+	renewEvery  = 10 * time.Second
+)
+
+// renew reads index and listing again, and says whether it did.
+func (l *listing) renew(ctx context.Context) (bool, error) {
+	if l.renewed++; l.renewed > renewAlways && time.Since(l.at) < renewEvery {
+		return false, nil
+	}
+	if err := l.a.Refresh(ctx); err != nil && (ctx.Err() != nil || !l.a.Salvages()) {
+		return false, err
+	}
+	fresh, err := newListing(ctx, l.a)
+	if err != nil {
+		return false, err
+	}
+	l.of, l.at = fresh.of, fresh.at
+	return true, nil
 }
 
 // sizes says which members of a layout hold a shard of the pack of which size. Shards of one pack are equally long; what was cut
@@ -38,7 +65,7 @@ func (s *sizes) add(member int, size int64) {
 
 // newListing asks the members of all layouts for what they hold.
 func newListing(ctx context.Context, a *archive.Archive) (*listing, error) {
-	l := &listing{a: a, of: map[pack.Geometry]map[pack.ID]*sizes{}}
+	l := &listing{a: a, of: map[pack.Geometry]map[pack.ID]*sizes{}, at: time.Now()}
 	for _, p := range a.Placements() {
 		packs := map[pack.ID]*sizes{}
 		l.of[p.Geometry] = packs
@@ -97,6 +124,15 @@ func (l *listing) state(at *pack.Location) state {
 func (l *listing) readable(ctx context.Context, t chunk.Type, ids []chunk.ID, at []pack.Location, ok []bool) error {
 	if err := l.a.Locate(ctx, t, ids, at); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(at[:len(ids)], func(p pack.Location) bool { return !p.Found() || l.of[p.Geometry][p.Pack] == nil }) {
+		if again, err := l.renew(ctx); err != nil {
+			return err
+		} else if again {
+			if err := l.a.Locate(ctx, t, ids, at); err != nil {
+				return err
+			}
+		}
 	}
 	var try []chunk.ID
 	for i := range ids {

@@ -31,8 +31,8 @@ func (f *finder) references(ctx context.Context) error {
 			for _, d := range lost.Damaged {
 				f.lost(d.ID)
 			}
-			for _, m := range lost.Missing {
-				f.lost(m.ID)
+			for _, m := range lost.Missing { // they were in the index, and are not any more: they were pruned
+				f.table.mark(m.ID, unreadable)
 			}
 		}
 		f.o.Progress.Trees.Add(uint64(len(ids)))
@@ -89,6 +89,7 @@ type finder struct {
 	report *Report
 	scratch
 
+	withhold bool                // roots may be those of forgotten snapshots
 	mu       sync.Mutex          // of table, report and dangling while trees are read
 	dangling bool                // something leads to a tree that the index does not know
 	tops     map[string]struct{} // names that are known to stand in "/"

@@ -37,7 +37,7 @@ func (f *finder) candidates(ctx context.Context) ([]candidate, error) {
 	var list []candidate
 	for i := range f.table.trees {
 		t := &f.table.trees[i]
-		if t.flags&(referenced|unreadable) != 0 {
+		if t.flags&(referenced|unreadable) != 0 || t.flags&garbage != 0 && !f.o.Forgotten {
 			continue
 		}
 		if t.flags&list_ != 0 {

@@ -19,6 +19,8 @@ var errDeep = errors.New("it is nested too deeply")
 type Options struct {
 	DryRun  bool   // publish nothing
 	Program string // recorded in recovered snapshots
+	// Forgotten makes snapshots also of trees that may be those of forgotten snapshots, and of what condemned packs still hold.
+	Forgotten bool
 	// Incomplete is told of each file and directory of which something is lost, snapshot by snapshot. May be nil.
 	Incomplete func(*Incomplete)
 	Progress   *Progress
@@ -54,12 +56,14 @@ type Report struct {
 	Damaged    []*archive.SnapshotError // snapshot objects that cannot be read from any member
 	Parts      []Part
 	Recovered  int
+	Withheld   int // roots that may be those of forgotten snapshots, and were not made snapshots
 }
 
 // State is what can be had of one snapshot.
 type State struct {
 	Snapshot  *snapshot.Snapshot // ID is zero for one that a dry run would recover
 	Recovered bool               // there was no snapshot object for this tree
+	Withheld  bool               // nor is there one now: it may have been forgotten
 
 	Files, Dirs    uint32 // files and directories that are known
 	Incomplete     uint32 // of both
@@ -89,6 +93,14 @@ func Snapshots(ctx context.Context, a *archive.Archive, o Options) (*Report, err
 		return nil, err
 	}
 	f.report.Damaged = damaged
+	records, err := a.Records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.withhold = !o.Forgotten && slices.ContainsFunc(records, func(r *archive.Record) bool { return len(r.Snapshots) > 0 })
+	if err := f.refresh(ctx); err != nil { // the snapshots were listed before the index is read
+		return nil, err
+	}
 	if f.shards, err = newListing(ctx, a); err != nil {
 		return nil, err
 	}
@@ -106,10 +118,35 @@ func Snapshots(ctx context.Context, a *archive.Archive, o Options) (*Report, err
 			return f.report, err
 		}
 	}
+	if roots, err = f.unpublished(ctx, roots); err != nil {
+		return f.report, err
+	}
 	if err := f.recover(ctx, roots); err != nil {
 		return f.report, err
 	}
 	return f.report, f.parts(ctx, parts)
+}
+
+// refresh brings the index up to date. With Salvage it is what was found of it.
+func (f *finder) refresh(ctx context.Context) error {
+	if err := f.a.Refresh(ctx); err != nil && (ctx.Err() != nil || !f.a.Salvages()) {
+		return err
+	}
+	return nil
+}
+
+// unpublished leaves out the roots of snapshots that were published since they were listed first.
+func (f *finder) unpublished(ctx context.Context, roots []root) ([]root, error) {
+	if len(roots) == 0 {
+		return nil, nil
+	}
+	list, _, err := f.a.Snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(roots, func(r root) bool {
+		return slices.ContainsFunc(list, func(s *snapshot.Snapshot) bool { return slices.Equal(s.Content, r.content) })
+	}), nil
 }
 
 // find reads all trees and finds those that nothing leads to.
@@ -149,7 +186,7 @@ func (f *finder) existing(ctx context.Context, s *snapshot.Snapshot) error {
 }
 
 func (f *finder) state(s *snapshot.Snapshot, sum summary, recovered bool) {
-	f.report.Snapshots = append(f.report.Snapshots, State{Snapshot: s, Recovered: recovered, Files: sum.files, Dirs: sum.dirs, Incomplete: sum.wrong,
+	f.report.Snapshots = append(f.report.Snapshots, State{Snapshot: s, Recovered: recovered, Withheld: recovered && f.withhold, Files: sum.files, Dirs: sum.dirs, Incomplete: sum.wrong,
 		Bytes: sum.bytes, Missing: sum.missing})
 	f.o.Progress.Snapshots.Add(1)
 }
@@ -181,8 +218,14 @@ func (f *finder) recover(ctx context.Context, roots []root) error {
 	return nil
 }
 
-// publish publishes one recovered snapshot, with the list of what is lost of it, and tells that.
+// publish publishes one recovered snapshot, with the list of what is lost of it, and tells that. Of one that may have been forgotten, what is
+// lost was pruned, for all that is known.
 func (f *finder) publish(ctx context.Context, s *snapshot.Snapshot, sum summary) error {
+	if f.withhold {
+		f.report.Withheld++
+		f.state(s, sum, true)
+		return nil
+	}
 	if sum.wrong > 0 {
 		err := f.name(ctx, "", s.Root(), 0, func(i *Incomplete) { s.AddError(i.Path, "lost: "+i.String()) })
 		if err != nil {

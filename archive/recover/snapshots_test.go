@@ -104,6 +104,47 @@ func TestSomeSnapshotsLost(t *testing.T) {
 	}
 }
 
+// TestForgotten: what may have been forgotten does not come back unasked; what is condemned is not named again.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 1)
+	b.fill()
+	old := b.backup()
+	b.write("more", 3000, 1)
+	second := b.backup()
+	if _, err := b.open().Forget(t.Context(), []chunk.ID{old.ID}, archive.Record{Program: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r, wrong := b.snapshots(b.open(), Options{})
+		if r.Recovered != 0 || r.Withheld != 1 || len(r.Snapshots) != 2 || !r.Snapshots[1].Withheld || !slices.Equal(r.Snapshots[1].Snapshot.Content, old.Content) || len(wrong) > 0 {
+			t.Errorf("%+v, %v", r, wrong)
+		}
+	}
+	// Condemned packs are garbage: what only they hold is not found, and an index that is made anew does not name them.
+	a := b.open()
+	condemned := archive.Record{Snapshots: []chunk.ID{second.ID}, Program: "test"}
+	for id, err := range a.Packs(t.Context(), "binaries/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		condemned.Packs = append(condemned.Packs, id)
+	}
+	if err := a.PublishRecord(t.Context(), &condemned, true); err != nil {
+		t.Fatal(err)
+	}
+	b.backup() // stores all anew
+	b.removeAll("index")
+	found, err := Index(t.Context(), b.open(), false)
+	if err != nil || len(found.Damaged) > 0 || found.Packs != 2 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	r, wrong := b.snapshots(b.open(), Options{})
+	if r.Recovered+r.Withheld != 0 || len(r.Snapshots) != 1 || r.TreesLost > 0 || len(wrong) > 0 {
+		t.Errorf("%+v, %v", r, wrong)
+	}
+}
+
 // TestInterrupted: a backup that was cut off leaves directories without a root. They are parts, and can be restored.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,8 @@ const (
 	referenced uint8 = 1 << iota // another tree or a snapshot leads to it
 	list_                        // it is a list of pieces or chunks, not a piece
 	unreadable
-	summed // its summary is known
+	summed  // its summary is known
+	garbage // only condemned packs hold it
 )
 
 // summary is what is known of everything that a piece leads to: 40 bytes.
@@ -80,6 +81,7 @@ func newTable(ctx context.Context, a *archive.Archive) (*table, error) {
 		return nil, errNoList
 	}
 	t := &table{}
+	condemned := map[pack.ID]bool{}
 	sessions, packs := map[seal.SessionID]uint32{}, map[pack.ID]uint32{}
 	for b, err := range l.Blobs(chunk.Tree) {
 		if err != nil {
@@ -88,9 +90,20 @@ func newTable(ctx context.Context, a *archive.Archive) (*table, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		is, ok := condemned[b.Pack] // of a blob the index tells the best copy
+		if !ok {
+			if is, err = a.Condemned(ctx, b.Pack); err != nil {
+				return nil, err
+			}
+			condemned[b.Pack] = is
+		}
+		flags := uint8(0)
+		if is {
+			flags = garbage
+		}
 		t.trees = append(t.trees, tree{
 			id: b.ID, session: number(sessions, b.Session.ID), pack: number(packs, b.Pack),
-			at: uint32(b.Column)<<25 | b.Offset&(1<<25-1),
+			at: uint32(b.Column)<<25 | b.Offset&(1<<25-1), flags: flags,
 		})
 	}
 	if !slices.IsSortedFunc(t.trees, compareTrees) {

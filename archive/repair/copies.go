@@ -10,15 +10,26 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cairn/archive"
+	"cairn/chunk"
 	"cairn/remote"
 )
 
 // copyReads objects are compared at once: mostly they are small and wait for the members.
 const copyReads = 4
 
-// copies compares the copies of key slots, snapshots and marks on the members of the current layout, and writes those that
-// are missing or rotten.
+// copies compares the copies of key slots, gc records, snapshots and marks on the members of the current layout, and writes
+// those that are missing or rotten. What records forget or replace is left as it is: the next prune removes it.
 func (r *run) copies(ctx context.Context) error {
+	records, err := r.a.Records(ctx)
+	if err != nil {
+		return err
+	}
+	folded := map[chunk.ID]bool{}
+	for _, one := range records {
+		for _, id := range one.Folded {
+			folded[id] = true
+		}
+	}
 	for _, prefix := range archive.MirroredPrefixes() {
 		names, unlisted, err := r.a.MirroredNames(ctx, prefix)
 		if err != nil {
@@ -33,6 +44,9 @@ func (r *run) copies(ctx context.Context) error {
 			if groupCtx.Err() != nil {
 				break
 			}
+			if id, ok := archive.ParseRecordName(name); ok && folded[id] || r.forgotten(name) {
+				continue
+			}
 			group.Go(func() error { return r.copiesOf(groupCtx, name) })
 		}
 		if err := group.Wait(); err != nil {
@@ -40,6 +54,12 @@ func (r *run) copies(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// forgotten says whether a name is that of a snapshot that a record forgets, or of its mark.
+func (r *run) forgotten(name string) bool {
+	id, _, ok := archive.ParseSnapshotName(name)
+	return ok && r.a.Forgotten(id)
 }
 
 // copiesOf compares and heals the copies of one object.
@@ -54,6 +74,11 @@ func (r *run) copiesOf(ctx context.Context, name string) error {
 		r.found(Finding{Object: name, Outcome: Left, Problem: fmt.Sprintf("this key slot is on %d of %d members: removed while they were away, or added while the others were; `cairn key remove` removes it for good",
 			on, len(c.Members))})
 		return nil
+	}
+	if id, _, ok := archive.ParseSnapshotName(name); ok && c.Sound < len(c.Members) {
+		if forgotten, err := r.a.ForgottenLately(ctx, id); err != nil || forgotten { // that is why a copy is missing
+			return err
+		}
 	}
 	var written []int
 	gone := true

@@ -16,9 +16,13 @@
 //     repair beside a backup, write the same.
 //   - A pack with fewer than k good shards is left alone: if no segment names it, an interrupted upload left it.
 //   - A copy of what was removed from all members meanwhile is not left behind.
+//   - Garbage is not repaired: neither a pack that a gc record condemns, whatever is left of it, nor the copies of a snapshot that
+//     one forgets, nor a record that another replaces. What is lost is told of only if it is wanted still after it was looked for.
 //
-// A snapshot that is on some members only was stored, or removed, while the others were away; which of the two, nothing tells. It is
-// copied to all: what was to be removed can be removed again. A key slot is not, when it is on fewer than half of the members: a key
+// So it may run beside collectors and others that forget. What is condemned or forgotten right after the records were read may get a
+// shard or a copy more, which the next prune removes.
+//
+// A snapshot that is on some members only, and in no record, was stored while the others were away. It is copied to all. A key slot is not, when it is on fewer than half of the members: a key
 // that was removed must not come back by itself.
 //
 // Memory: packs of at most 112 MiB of shards at a time (two of 4+2, one of 10+4), what of them is rebuilt and read back besides, which is
@@ -126,7 +130,8 @@ type Report struct {
 	// Unsure means that some of them may be unfinished uploads: without a key, or with a segment that cannot be read, nobody
 	// knows what is named.
 	Unsure     bool
-	Unfinished int // packs with too few shards that nothing names: left by interrupted uploads
+	Unfinished int // packs with too few shards that nothing names: left by interrupted uploads, or just being stored or removed
+	Condemned  int // packs that a record condemns: they wait for the next prune, and were left as they are
 	Undecided  int // packs of which too many members are away to say anything
 	Unwritten  int // shards, copies and cards that could have been made and not be stored, or have no good source
 	Away       []string

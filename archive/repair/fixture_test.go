@@ -164,7 +164,7 @@ func (b *bench) repair(a *archive.Archive, o Options) (*Report, map[Outcome][]st
 func (b *bench) clean() {
 	b.t.Helper()
 	for _, run := range []func(context.Context, *archive.Archive, check.Options) (*check.Report, error){check.Shards, check.Run} {
-		r, err := run(b.t.Context(), b.open(), check.Options{ReadData: true})
+		r, err := run(b.t.Context(), b.open(), check.Options{ReadData: true, Patience: time.Millisecond})
 		if err != nil {
 			b.t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -93,6 +92,12 @@ func (r *run) pack(ctx context.Context, name archive.PackName) error {
 	if !r.last {
 		defer r.o.Progress.Packs.Add(1)
 	}
+	if condemned, err := r.a.Condemned(ctx, name.ID); err != nil || condemned {
+		if condemned {
+			r.count(func(p *Report) { p.Condemned++ })
+		}
+		return err
+	}
 	at, err := r.a.PlacementOf(ctx, name.ID, name.Kind())
 	if err != nil {
 		return r.unplaced(ctx, name, err)
@@ -109,8 +114,14 @@ func (r *run) pack(ctx context.Context, name archive.PackName) error {
 	switch {
 	case err != nil:
 		return err
-	case p.Lost == nil || r.last:
+	case p.Condemned:
+		r.count(func(rep *Report) { rep.Condemned++ })
+	case p.Leaving:
+		r.count(func(rep *Report) { rep.Unfinished++ })
+	case p.Lost == nil:
 		r.tell(name, at, p)
+	case r.last:
+		r.hold(name, func() { r.tell(name, at, p) })
 	case !vanished(p):
 		r.setShort(name)
 	}
@@ -139,10 +150,12 @@ func (r *run) unplaced(ctx context.Context, name archive.PackName, err error) er
 		r.count(func(p *Report) { p.Undecided++ })
 		r.found(Finding{Object: name.String(), Problem: "its layout cannot be told", Outcome: Left, Err: err})
 	case r.last:
-		r.looked(name)
-		at := r.a.Placements()[0]
-		r.lost(Loss{Pack: name, Kind: name.Kind(), Need: at.Geometry.K})
-		r.tally(at, 0, 0)
+		r.hold(name, func() {
+			r.looked(name)
+			at := r.a.Placements()[0]
+			r.lost(Loss{Pack: name, Kind: name.Kind(), Need: at.Geometry.K})
+			r.tally(at, 0, 0)
+		})
 	default:
 		r.setShort(name)
 	}
@@ -328,54 +341,6 @@ func (r *run) lost(l Loss) {
 		}
 	})
 	r.found(Finding{Object: l.Pack.String(), Problem: fmt.Sprintf("%d of the %d shards that %s pack needs are good", l.Good, l.Need, article(l.Kind)), Outcome: Left})
-}
-
-// losses tells the packs that are lost from those whose upload was interrupted: a segment names the former. It also finds those
-// of which no member lists anything. What is named was whole before, so it is read again: it may have been on its way when
-// it was read first.
-func (r *run) losses(ctx context.Context) error {
-	named, sure, err := r.named(ctx)
-	if err != nil {
-		return err
-	}
-	for name := range r.short {
-		switch {
-		case !sure:
-			named[name] = true
-			r.report.Unsure = true
-		case !named[name]:
-			r.looked(name)
-			r.report.Unfinished++
-		}
-	}
-	r.last = true
-	return r.each(ctx, maps.Keys(named))
-}
-
-// named reads the index segments, if there is a key, and returns which of the packs that are short, or that no member lists,
-// they name. It is not sure without a key, nor when a segment cannot be read.
-func (r *run) named(ctx context.Context) (named map[archive.PackName]bool, sure bool, err error) {
-	named = map[archive.PackName]bool{}
-	if r.a.Keys() == nil {
-		return named, false, nil
-	}
-	sure = true
-	err = r.a.ReadSegments(ctx, func(id pack.ID, columns []pack.Column, err error) error {
-		if err != nil && !archive.Unfinished(err) {
-			sure = false
-			if name := archive.NameOf(id, chunk.Index); r.short[name] {
-				named[name] = true
-			}
-		}
-		for i := range columns {
-			name := archive.NameOf(columns[i].Pack, columns[i].Kind)
-			if r.short[name] || !r.inv.Has(name) && r.chosen(name) {
-				named[name] = true
-			}
-		}
-		return nil
-	})
-	return named, sure, err
 }
 
 func article(kind chunk.Type) string {

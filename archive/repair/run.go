@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"cairn/archive"
+	"cairn/pack"
 	"cairn/remote/stripe"
 )
 
@@ -24,8 +25,11 @@ type run struct {
 	inv      *archive.Inventory
 	layouts  []layout
 	suspects map[archive.PackName]bool
-	short    map[archive.PackName]bool // packs with too few good shards: lost, or left by an interrupted upload
-	last     bool                      // losses: what is short now is lost
+	short    map[archive.PackName]bool      // packs with too few good shards: lost, or left by an interrupted upload
+	last     bool                           // losses: what is short now is lost
+	named    map[archive.PackName][]pack.ID // packs that are short, or that no member lists: the segments that name them
+	segments map[pack.ID]bool               // that were read
+	held     map[archive.PackName]func()    // tells of a pack that is lost, if it is still wanted
 	memory   *semaphore.Weighted
 }
 
@@ -60,7 +64,8 @@ func newRun(a *archive.Archive, o Options) *run {
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
-	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]bool{}, memory: semaphore.NewWeighted(budget)}
+	r := &run{a: a, o: o, suspects: map[archive.PackName]bool{}, short: map[archive.PackName]bool{}, memory: semaphore.NewWeighted(budget),
+		named: map[archive.PackName][]pack.ID{}, segments: map[pack.ID]bool{}, held: map[archive.PackName]func(){}}
 	r.report.Lacking = map[string]int{}
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -52,7 +53,7 @@ func TestCheckThenMissing(t *testing.T) {
 	whole := b.state()
 	want := b.hurt(7, 1, everything...)
 	a := b.bare()
-	if _, err := check.Shards(t.Context(), a, check.Options{}); err != nil {
+	if _, err := check.Shards(t.Context(), a, check.Options{Patience: time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	if r, found := b.repair(a, Options{Missing: true}); !slices.Equal(found[Healed], want) || !r.Whole() {
@@ -246,7 +247,7 @@ func TestUnfinished(t *testing.T) {
 	if r, found := b.repair(b.open(), Options{}); r.Unfinished != 1 || !r.Whole() || len(found) > 0 {
 		t.Errorf("%+v, %v", r, found)
 	}
-	if r, err := check.Run(t.Context(), b.open(), check.Options{ReadData: true}); err != nil || r.Damaged > 0 || r.Unreferenced != 1 {
+	if r, err := check.Run(t.Context(), b.open(), check.Options{ReadData: true, Patience: time.Millisecond}); err != nil || r.Damaged > 0 || r.Unreferenced != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -76,8 +76,8 @@ func (s *soak) round() {
 
 // scrubbed notes what is bad, so that the repair need not read what is good.
 func (s *soak) scrubbed(a *archive.Archive, places []string) {
-	r, err := check.Shards(s.t.Context(), a, check.Options{})
-	if err != nil || r.Damaged != len(places) || r.Short+r.Lost > 0 {
+	r, err := check.Shards(s.t.Context(), a, check.Options{Patience: time.Millisecond})
+	if err != nil || r.Damaged+r.Lacking != len(places) || r.Short+r.Lost > 0 {
 		s.t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -316,7 +316,7 @@ func (e *env) chain(ctx context.Context, a *archive.Archive, o *backup.Options, 
 	if previous == nil {
 		return list, nil
 	}
-	if last != nil && last.ID != previous.ID && previous.Start.Time().Before(last.Time) {
+	if last != nil && last.ID != previous.ID && previous.Start.Time().Before(last.Time) && !a.Forgotten(last.ID) {
 		e.warn("the last backup of this series made here (%s) is gone from the archive: removed on purpose, or the archive was rolled back", last.ID.Short())
 	}
 	o.PreviousID, o.PreviousContent, o.PreviousDepth = previous.ID, previous.Content, previous.Depth

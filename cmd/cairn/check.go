@@ -25,6 +25,11 @@ included, and all copies. A shard proves itself by its name, so rot, truncation,
 are all found; a machine that holds nothing but the members can do it. What the damage costs, only a
 check with a key tells. "cairn repair" heals what is found.
 
+It may run beside backups, prune and forget. What they leave to be deleted is garbage and no damage, in
+whatever state it is: it is counted, and the next "cairn prune" removes it. A snapshot that is incomplete was
+never reported as done: what it lacks is a note. When too many members are away to read something, exit
+code 5 says so, unless damage is found as well.
+
 Examples:
   cairn check
   cairn check --read-data
@@ -86,6 +91,10 @@ func (e *env) checkWith(ctx context.Context, a *archive.Archive, o check.Options
 	o.Found = func(d check.Damage) {
 		if shown++; e.json {
 			_ = e.printJSON(damageJSON(d))
+		} else if shown <= maxShown && d.Away {
+			e.print("out of reach: %s", d)
+		} else if shown <= maxShown && d.Lacking {
+			e.print("lacking: %s", d)
 		} else if shown <= maxShown {
 			e.print("damage: %s", d)
 		}
@@ -123,13 +132,18 @@ func (e *env) tellShards(a *archive.Archive, r *check.Report, took time.Duration
 	if e.json {
 		if err := e.printJSON(map[string]any{
 			"type": "check", "shards": true, "snapshots": r.Snapshots, "segments": r.Segments, "packs": r.Packs, "packs_read": r.PacksRead,
-			"bytes_read": r.BytesRead, "damaged": r.Damaged, "lost": r.Lost, "packs_short": r.Short, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
+			"bytes_read": r.BytesRead, "lacking": r.Lacking, "damaged": r.Damaged, "lost": r.Lost, "packs_short": r.Short, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
+			"gc_records": r.Records, "condemned_packs": r.Condemned, "condemned_bytes": r.CondemnedBytes, "forgotten": r.Forgotten, "incomplete": r.Incomplete,
 		}); err != nil {
 			return err
 		}
 	} else {
 		e.print("%s, %s, %s; %s of %s of data read, %s", plural(uint64(r.Snapshots), "snapshot", "snapshots"), plural(uint64(r.Packs), "pack", "packs"),
 			plural(uint64(r.Segments), "index segment", "index segments"), comma(uint64(r.PacksRead)), plural(uint64(r.Packs), "pack", "packs"), humanize.IBytes(r.BytesRead))
+		if r.Condemned > 0 {
+			e.print("%s (%s) condemned by gc records: not looked at (only a key tells whether the records are the archive's)",
+				plural(uint64(r.Condemned), "pack is", "packs are"), humanize.IBytes(uint64(r.CondemnedBytes)))
+		}
 	}
 	switch {
 	case r.Short > 0:
@@ -142,6 +156,7 @@ func (e *env) tellShards(a *archive.Archive, r *check.Report, took time.Duration
 			"run `cairn repair`: it writes again what is missing or rotten")}
 	}
 	if !e.json {
+		e.tellLacking(r)
 		e.print("no damage found (%s)", took.Round(10*time.Millisecond))
 	}
 	return nil
@@ -160,11 +175,33 @@ func (e *env) tellNotes(r *check.Report) error {
 	return nil
 }
 
+// tellGarbage says what the next prune removes.
+func (e *env) tellGarbage(r *check.Report) {
+	if r.Condemned > 0 {
+		e.print("%s, %s, for the next prune: condemned, nothing needs them", plural(uint64(r.Condemned), "pack waits", "packs wait"), humanize.IBytes(uint64(r.CondemnedBytes)))
+	}
+	if r.Unreferenced > 0 && r.Lost == 0 {
+		e.print("%s (%s) that no index names: left by who was interrupted, or just being stored; harmless", plural(uint64(r.Unreferenced), "pack", "packs"),
+			humanize.IBytes(uint64(r.UnreferencedBytes)))
+	}
+	if r.Forgotten > 0 {
+		e.print("%s still on a member: the next prune deletes them", plural(uint64(r.Forgotten), "forgotten snapshot is", "forgotten snapshots are"))
+	}
+}
+
+// tellLacking says what becomes of what some members lack.
+func (e *env) tellLacking(r *check.Report) {
+	if r.Lacking > 0 {
+		e.print("%s lacking on a member, though others have it: left by who was interrupted; the next backup, or `cairn repair --missing`, copies it",
+			plural(uint64(r.Lacking), "copy is", "copies are"))
+	}
+}
+
 // maxShown damages are printed one by one; a lost disk makes one for each of its shards.
 const maxShown = 200
 
 func damageJSON(d check.Damage) map[string]any {
-	m := map[string]any{"type": "damage", "problem": d.Problem, "lost": d.Lost}
+	m := map[string]any{"type": "damage", "problem": d.Problem, "lost": d.Lost, "away": d.Away, "lacking": d.Lacking}
 	if d.Object != "" {
 		m["object"] = d.Object
 	}
@@ -185,7 +222,9 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 		if err := e.printJSON(map[string]any{
 			"type": "check", "read_data": readData, "snapshots": r.Snapshots, "segments": r.Segments, "packs": r.Packs, "packs_read": r.PacksRead,
 			"trees": r.Trees, "blobs": r.Blobs, "bytes_read": r.BytesRead, "unreferenced_packs": r.Unreferenced,
-			"damaged": r.Damaged, "lost": r.Lost, "files_lost": r.FilesLost, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
+			"unreferenced_bytes": r.UnreferencedBytes, "condemned_packs": r.Condemned, "condemned_bytes": r.CondemnedBytes, "forgotten": r.Forgotten,
+			"gc_records": r.Records, "incomplete": r.Incomplete, "blobs_waiting": r.Waiting, "unreachable": r.Unreachable,
+			"lacking": r.Lacking, "damaged": r.Damaged, "lost": r.Lost, "files_lost": r.FilesLost, "members_missing": nonNil(a.Missing()), "seconds": took.Seconds(),
 		}); err != nil {
 			return err
 		}
@@ -195,9 +234,7 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 		if readData {
 			e.print("%s of %s read: %s", comma(uint64(r.PacksRead)), plural(uint64(r.Packs), "pack", "packs"), humanize.IBytes(r.BytesRead))
 		}
-		if r.Unreferenced > 0 && r.Lost == 0 {
-			e.print("%s that no index names: left by interrupted backups, harmless", plural(uint64(r.Unreferenced), "pack", "packs"))
-		}
+		e.tellGarbage(r)
 	}
 	switch {
 	case r.Damaged > 0 && r.FilesLost+r.Lost > 0 && r.Unreferenced > 0:
@@ -212,8 +249,12 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 	case r.Damaged > 0:
 		return &exitError{exitDamage, hint(fmt.Errorf("%s; everything can still be read from the other shards and copies", plural(uint64(r.Damaged), "damage", "damages")),
 			"run `cairn repair`: it writes again what is missing or rotten, before more follows")}
+	case r.Unreachable > 0:
+		return &exitError{exitTooFew, hint(fmt.Errorf("of %s too many members are away to read it; nothing else is wrong", plural(uint64(r.Unreachable), "object or file", "objects and files")),
+			"bring the members back that are missing, then check again")}
 	}
 	if !e.json {
+		e.tellLacking(r)
 		e.print("no damage found (%s)", took.Round(10*time.Millisecond))
 	}
 	return nil

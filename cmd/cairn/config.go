@@ -45,7 +45,7 @@ type place struct {
 func (e *env) where(c *cli.Context) (*place, error) {
 	named := values(c, "archive")
 	if len(named) == 0 {
-		named = strings.FieldsFunc(e.getenv("CAIRN_ARCHIVE"), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
+		named = splitMembers(e.getenv("CAIRN_ARCHIVE"))
 	}
 	named, at, err := e.setAsOf(c, named)
 	if err != nil {
@@ -68,12 +68,7 @@ func (e *env) whereNamed(named []string) (*place, error) {
 		}
 		return &place{members: []string{filepath.Join(data, "archive")}, isDefault: true}, nil
 	}
-	if len(named) == 1 && !strings.Contains(named[0], "://") {
-		if info, err := os.Stat(named[0]); err == nil && info.Mode().IsRegular() {
-			return readArchiveFile(named[0])
-		}
-	}
-	return &place{members: named}, nil
+	return placeOf(named)
 }
 
 func readArchiveFile(name string) (*place, error) {

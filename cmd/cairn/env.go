@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"cairn/remote/limit"
+	"cairn/snapshot"
 )
 
 // env is what a command sees of the world, so that tests can give it another one.
@@ -32,6 +33,9 @@ type env struct {
 	tasks      sync.WaitGroup // what runs beside a command and ends with it
 	pollLimits time.Duration  // how often the archive file is looked at; 0: limitsEvery
 	salvage    bool           // go on with fewer members than are needed
+	faults     faults         // nothing, but in the program that tests build with -tags faults
+
+	reading []*snapshot.Snapshot // what the command reads from (see meanwhile)
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

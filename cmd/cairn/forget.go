@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	_ "time/tzdata" // --timezone must work in a container that has no zones
 
@@ -65,17 +64,16 @@ Examples:
 func forgetFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, rule := range retention.Counts() {
-		what := "the newest of each of the newest `N` buckets, or \"unlimited\""
+		what := "the newest of each of the newest `N` " + retention.Bucket(rule) + "s, or \"unlimited\""
 		if rule == "last" {
 			what = "the newest `N` snapshots, or \"unlimited\""
 		}
 		flags = append(flags, &cli.StringFlag{Name: "keep-" + rule, Usage: "keep " + what})
 	}
 	for _, rule := range retention.Spans() {
-		_, each, some := strings.Cut(rule, "-")
 		what := "everything within `TIME` before the newest, such as 30d, 1y6m, 36h"
-		if some {
-			what = "the newest of each bucket (" + each + ") within `TIME` before the newest"
+		if each := retention.Bucket(rule); each != "" {
+			what = "the newest of each " + each + " within `TIME` before the newest"
 		}
 		flags = append(flags, &cli.StringFlag{Name: "keep-" + rule, Usage: "keep " + what})
 	}
@@ -85,13 +83,17 @@ func forgetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "timezone", Usage: "take days and weeks from the clocks of `ZONE` (Europe/Berlin, UTC, local); default: where each backup was made"},
 		&cli.BoolFlag{Name: "incomplete", Usage: "forget incomplete snapshots that a later complete one of their series has followed"},
 		&cli.BoolFlag{Name: "allow-empty", Usage: "forget the last snapshot of a series, too, if no rule keeps it"},
-		&cli.BoolFlag{Name: "prune", Usage: "then give the space back that nothing needs any more"},
 		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be forgotten and why the rest is kept; change nothing"},
-	), selectFlags()...)
+		&cli.BoolFlag{Name: "prune", Usage: "then give the room back, as \"cairn prune\" does with the flags --max-unused, --max-repack and --session-age"},
+	), append(pruneFlags(), selectFlags()...)...)
 }
 
 func (e *env) runForget(c *cli.Context) error {
 	p, err := forgetPolicy(c)
+	if err != nil {
+		return err
+	}
+	collect, err := pruneOptions(c)
 	if err != nil {
 		return err
 	}
@@ -104,6 +106,7 @@ func (e *env) runForget(c *cli.Context) error {
 		if c.Args().Present() {
 			f, err = e.named(c, list, damaged)
 		} else {
+			p.Arrived = arrivals(ctx, a)
 			f, err = e.byPolicy(list, damaged, p)
 		}
 		if err != nil {
@@ -112,11 +115,43 @@ func (e *env) runForget(c *cli.Context) error {
 		if err := e.forget(ctx, c, a, f); err != nil {
 			return err
 		}
+		switch {
+		case c.Bool("prune") && c.Bool("dry-run"):
+			e.say("note: what a prune gains is known when they are forgotten")
+		case c.Bool("prune"):
+			if err := e.prune(ctx, a, collect); err != nil {
+				return err
+			}
+		}
 		if f.damaged {
 			return quietExit(exitDamage)
 		}
 		return nil
 	})
+}
+
+// arrivals says when the first member had each snapshot, by its own clock. A member that does not tell is left out: this only helps
+// to find snapshots of machines whose clock was ahead, which are then kept.
+func arrivals(ctx context.Context, a *archive.Archive) map[chunk.ID]time.Time {
+	arrived := map[chunk.ID]time.Time{}
+	for _, m := range a.Set().Members() {
+		if m.Store == nil {
+			continue
+		}
+		for info, err := range m.Store.List(ctx, "snapshots/") {
+			if err != nil {
+				break
+			}
+			id, err := chunk.ParseID(strings.TrimPrefix(info.Name, "snapshots/"))
+			if err != nil || info.Modified.IsZero() {
+				continue
+			}
+			if at, known := arrived[id]; !known || info.Modified.Before(at) {
+				arrived[id] = info.Modified
+			}
+		}
+	}
+	return arrived
 }
 
 // forgetPolicy reads the rules from the flags.
@@ -196,7 +231,7 @@ func (e *env) byPolicy(list []*snapshot.Snapshot, damaged []*archive.SnapshotErr
 		return forgetting{}, err
 	}
 	for _, s := range plan.Future {
-		e.warn("snapshot %s says that it was made at %s, which is in the future of this machine's clock: it is kept and does not count",
+		e.warn("snapshot %s says that it was made at %s, in the future of this machine's clock or of the members': it is kept and does not count",
 			s.ID.Short(), s.Start.Time().Format(time.RFC3339))
 	}
 	return forgetting{plan: *plan, zone: p.Zone, damaged: len(damaged) > 0}, nil
@@ -272,107 +307,6 @@ func (e *env) forgetSnapshots(ctx context.Context, a *archive.Archive, ids []chu
 	}
 	for _, member := range slices.Sorted(maps.Keys(r.Away)) {
 		e.say("note: %s still has them (%v): they are ignored there, and removed when it is back", member, r.Away[member])
-	}
-	return nil
-}
-
-func (e *env) tellPlan(f forgetting, dry bool) error {
-	for _, g := range f.plan.Groups {
-		if e.json {
-			for _, d := range g.Decisions {
-				if err := e.printJSON(decisionJSON(d, dry)); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		if e.quiet || len(g.Decisions) == 0 {
-			continue
-		}
-		if title := groupTitle(g.Fields); title != "" && !f.named {
-			e.print("%s", title)
-		}
-		w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tTIME\tTAGS\tPLAN\tWHY")
-		for _, d := range g.Decisions {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.Snapshot.ID.Short(), wallTime(d.Snapshot, f.zone), printable(strings.Join(d.Snapshot.Tags, ",")),
-				verdict(d), printable(strings.Join(d.Reasons, ", ")))
-		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
-		e.print("")
-	}
-	for _, id := range f.extra {
-		if e.json {
-			if err := e.printJSON(map[string]any{"type": "decision", "id": id.String(), "keep": false, "reasons": []string{"named"}, "damaged": true, "dry_run": dry}); err != nil {
-				return err
-			}
-		} else if !e.quiet {
-			e.print("%s  damaged  forget  named", id.Short())
-		}
-	}
-	return nil
-}
-
-func verdict(d retention.Decision) string {
-	if d.Keep {
-		return "keep"
-	}
-	return "forget"
-}
-
-// wallTime shows a snapshot's time by the clock that decided on its day.
-func wallTime(s *snapshot.Snapshot, zone *time.Location) string {
-	if zone == nil {
-		zone = time.FixedZone("", s.ZoneOffset)
-	}
-	return s.Start.Time().In(zone).Format("2006-01-02 15:04:05 -07:00")
-}
-
-func groupTitle(fields []retention.Field) string {
-	var parts []string
-	for _, f := range fields {
-		parts = append(parts, string(f.Key)+" "+printable(strings.Join(f.Values, " ")))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func decisionJSON(d retention.Decision, dry bool) map[string]any {
-	s := d.Snapshot
-	return map[string]any{
-		"type": "decision", "id": s.ID.String(), "time": s.Start.Time().UTC().Format(time.RFC3339Nano), "series": s.Series, "host": s.Host,
-		"paths": nonNil(s.Paths), "tags": nonNil(s.Tags), "keep": d.Keep, "reasons": d.Reasons, "dry_run": dry,
-	}
-}
-
-func (e *env) tellForgotten(c *cli.Context, f forgetting, ids []chunk.ID, dry bool) error {
-	kept := -len(f.plan.Forget())
-	for _, g := range f.plan.Groups {
-		kept += len(g.Decisions)
-	}
-	if e.json {
-		names := make([]string, 0, len(ids))
-		for _, id := range ids {
-			names = append(names, id.String())
-		}
-		return e.printJSON(map[string]any{"type": "forget", "kept": kept, "forgotten": len(ids), "ids": names, "dry_run": dry})
-	}
-	if e.quiet {
-		return nil
-	}
-	what := plural(uint64(len(ids)), "snapshot", "snapshots")
-	if !f.named {
-		what += fmt.Sprintf(", %s kept", comma(uint64(kept)))
-	}
-	switch {
-	case dry:
-		e.print("would forget %s", what)
-	default:
-		e.print("forgot %s", what)
-	}
-	if len(ids) > 0 && !dry && !c.Bool("prune") {
-		e.say("their data stays until `cairn prune`")
 	}
 	return nil
 }

@@ -238,6 +238,10 @@ func (e *env) runFind(c *cli.Context) error {
 		total := 0
 		for i := len(list) - 1; i >= 0; i-- { // the newest first
 			n, err := e.findIn(ctx, a, list[i], m, c.Bool("long"))
+			if err != nil && exitCode(ctx, err) == exitDamage && (list[i].Incomplete || forgotten(ctx, a, list[i])) {
+				e.warn("snapshot %s is incomplete, or was forgotten meanwhile: %v", list[i].ID.Short(), err)
+				err = nil
+			}
 			if err != nil {
 				return err
 			}

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-	"time"
 )
 
 func main() {
@@ -29,10 +28,12 @@ func main() {
 
 // processEnv is the world of a real run.
 func processEnv() *env {
+	f := newFaults(os.Getenv)
 	return &env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		getenv: os.Getenv, now: time.Now,
+		getenv: os.Getenv, now: f.now,
 		terminal: isTerminal(os.Stderr),
+		faults:   f,
 	}
 }
 

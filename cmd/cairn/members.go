@@ -17,13 +17,13 @@ import (
 // openMembers makes a store of each member address. One that cannot be opened is a missing member, which the archive
 // may be able to do without, unless its address makes no sense. No request is made: whether a bucket answers shows later.
 func (e *env) openMembers(c *cli.Context, p *place, urls []string) ([]archive.Member, error) {
-	return e.members(c, p, urls, false, func(u remote.URL) (remote.Store, error) { return local.Open(u.Path) })
+	return e.members(c, p, urls, false, func(u remote.URL) (remote.Store, error) { return local.OpenWith(u.Path, e.faults.directory(u.Path)) })
 }
 
 // makeMembers is openMembers for places of a new archive: directories and buckets are made if they do not exist. One that cannot be
 // made is an error. Buckets are made with object lock if that is wanted.
 func (e *env) makeMembers(c *cli.Context, p *place, urls []string, lock bool) ([]archive.Member, error) {
-	members, err := e.members(c, p, urls, lock, func(u remote.URL) (remote.Store, error) { return local.Create(u.Path) })
+	members, err := e.members(c, p, urls, lock, func(u remote.URL) (remote.Store, error) { return local.CreateWith(u.Path, e.faults.directory(u.Path)) })
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (e *env) members(c *cli.Context, p *place, urls []string, lock bool, dir fu
 		if m.Err != nil {
 			m.Store = nil
 		} else {
-			m.Store = p.then(retry.New(m.Store, retry.Options{}))
+			m.Store = p.then(retry.New(e.faults.watch(m.Store, u), retry.Options{}))
 		}
 		members = append(members, m)
 	}

@@ -153,7 +153,7 @@ func (e *env) withArchive(c *cli.Context, fn func(ctx context.Context, a *archiv
 			err = nil // a cache that does not close cleanly is rebuilt; what was asked for is done
 		}
 	}()
-	return fn(c.Context, a)
+	return e.meanwhile(c.Context, a, fn(c.Context, a))
 }
 
 var _ archive.Index = (*index.Map)(nil)

@@ -22,6 +22,7 @@ func recoverFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "index", Usage: "make the index anew from the packs"},
 		&cli.BoolFlag{Name: "snapshots", Usage: "find trees that no snapshot leads to, make snapshots of them, and say which files are incomplete"},
 		&cli.BoolFlag{Name: "cards", Usage: "make new cards for the places named: heaps of shards that have none"},
+		&cli.BoolFlag{Name: "forgotten", Usage: "with --snapshots: make snapshots also of what may have been forgotten and is not pruned yet"},
 		&cli.StringSliceFlag{Name: "to", Usage: "with --snapshots: restore what belongs to no snapshot below `DIR`; with --cards: sort all shards into these new members"},
 		&cli.StringFlag{Name: "recovery-text", Usage: "with --cards: take the key from the recovery text in `FILE`"},
 	}
@@ -34,7 +35,9 @@ With --index it makes the index anew from all packs. With fewer members than are
 index with what the surviving columns hold, for "restore --salvage" and the next one.
 
 With --snapshots it reads all trees. Those that no snapshot leads to, and that look like the top of a backup, become
-snapshots again (series and tag "recovered"); an interrupted backup may show up as one. Other directories that
+snapshots again (series and tag "recovered"); an interrupted backup may show up as one. Where snapshots were
+forgotten, nothing tells their trees from lost ones until they are pruned: then they are listed only, unless
+--forgotten is given. Other directories that
 nothing leads to are told, and restored with --to DIR. Then it says which files of which snapshots are
 incomplete, and which bytes of them are lost. Shards that are listed in full length count as good.
 
@@ -64,6 +67,8 @@ func (e *env) runRecover(c *cli.Context) (bool, error) {
 	switch {
 	case asked > 1:
 		return true, usage("repair: --index, --snapshots and --cards go one at a time")
+	case c.Bool("forgotten") && !c.Bool("snapshots"):
+		return true, usage("repair: --forgotten goes with --snapshots")
 	case asked == 0 && (c.IsSet("to") || c.IsSet("recovery-text")):
 		return true, usage("repair: --to and --recovery-text go with --cards or --snapshots")
 	case asked == 0:
@@ -144,7 +149,7 @@ func (e *env) runRepairSnapshots(c *cli.Context) error {
 		return usage("repair --snapshots: one --to DIR at most")
 	}
 	return e.withSalvage(c, func(ctx context.Context, a *archive.Archive) error {
-		o := recover.Options{DryRun: c.Bool("dry-run"), Program: programName(), Now: e.now, Progress: &recover.Progress{}}
+		o := recover.Options{DryRun: c.Bool("dry-run"), Forgotten: c.Bool("forgotten"), Program: programName(), Now: e.now, Progress: &recover.Progress{}}
 		stop := e.watch(func() tick {
 			return tick{verb: "repair", files: o.Progress.Trees.Load() + o.Progress.Walked.Load(), unit: "trees"}
 		})
@@ -207,7 +212,7 @@ func (e *env) tellStates(r *recover.Report) error {
 	for i := range r.Snapshots {
 		s := &r.Snapshots[i]
 		if e.json {
-			if err := e.printJSON(map[string]any{"type": "snapshot", "id": s.Snapshot.ID.String(), "recovered": s.Recovered, "series": s.Snapshot.Series,
+			if err := e.printJSON(map[string]any{"type": "snapshot", "id": s.Snapshot.ID.String(), "recovered": s.Recovered && !s.Withheld, "withheld": s.Withheld, "series": s.Snapshot.Series,
 				"time": s.Snapshot.Start.Time().UTC().Format(time.RFC3339), "description": s.Snapshot.Description, "files": s.Files, "dirs": s.Dirs, "incomplete": s.Incomplete,
 				"bytes": s.Bytes, "missing": s.Missing}); err != nil {
 				return err
@@ -235,6 +240,8 @@ func (e *env) tellStates(r *recover.Report) error {
 func stateLine(s *recover.State) string {
 	what := "complete  "
 	switch {
+	case s.Withheld:
+		what = "found     "
 	case s.Incomplete > 0 && s.Recovered:
 		what = "recovered in part"
 	case s.Recovered:
@@ -307,13 +314,13 @@ func (e *env) restoreParts(ctx context.Context, a *archive.Archive, parts []reco
 func (e *env) tellSnapshots(r *recover.Report, dry, restored bool) error {
 	incomplete := 0
 	for i := range r.Snapshots {
-		if r.Snapshots[i].Incomplete > 0 {
+		if r.Snapshots[i].Incomplete > 0 && !r.Snapshots[i].Withheld {
 			incomplete++
 		}
 	}
 	if e.json {
 		if err := e.printJSON(map[string]any{"type": "repair_snapshots", "dry_run": dry, "trees": r.Trees, "trees_lost": r.TreesLost, "lists_without_owner": r.ListsAlone,
-			"recovered": r.Recovered, "snapshots": len(r.Snapshots), "incomplete": incomplete, "parts": len(r.Parts), "damaged_objects": len(r.Damaged)}); err != nil {
+			"recovered": r.Recovered, "withheld": r.Withheld, "snapshots": len(r.Snapshots), "incomplete": incomplete, "parts": len(r.Parts), "damaged_objects": len(r.Damaged)}); err != nil {
 			return err
 		}
 	} else {
@@ -323,6 +330,9 @@ func (e *env) tellSnapshots(r *recover.Report, dry, restored bool) error {
 		}
 		e.print("%s read: %s %s; %s in all, %d of them incomplete; %s to no snapshot", plural(uint64(r.Trees), "tree", "trees"), plural(uint64(r.Recovered), "snapshot", "snapshots"), verb,
 			plural(uint64(len(r.Snapshots)), "snapshot", "snapshots"), incomplete, plural(uint64(len(r.Parts)), "directory belongs", "directories belong"))
+	}
+	if r.Withheld > 0 {
+		e.say("%s found that may have been forgotten, and not pruned yet: with --forgotten they become snapshots again", plural(uint64(r.Withheld), "tree was", "trees were"))
 	}
 	if len(r.Parts) > 0 && !restored {
 		e.say("`cairn repair --snapshots --to DIR` restores the directories that belong to no snapshot")

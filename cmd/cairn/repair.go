@@ -163,7 +163,7 @@ func (e *env) printRepair(r *repair.Report, o repair.Options, took time.Duration
 		_ = e.printJSON(map[string]any{"type": "repair", "dry_run": o.DryRun, "packs": r.Packs, "segments": r.Segments, "packs_read": r.Read,
 			"before": r.Before, "after": r.After, "shards_healed": r.Shards, "copies_healed": r.Copies, "cards_healed": r.Cards,
 			"bytes_read": r.BytesRead, "bytes_written": r.BytesWritten, "degraded": r.Degraded, "lacking": r.Lacking, "lost": lost, "lost_count": r.LostCount,
-			"unsure": r.Unsure, "unfinished": r.Unfinished, "undecided": r.Undecided, "unwritten": r.Unwritten, "members_away": nonNil(r.Away), "seconds": took.Seconds()})
+			"unsure": r.Unsure, "unfinished": r.Unfinished, "condemned": r.Condemned, "undecided": r.Undecided, "unwritten": r.Unwritten, "members_away": nonNil(r.Away), "seconds": took.Seconds()})
 		return
 	}
 	e.print("%s and %s looked at, %s of them read whole: %s read, %s written", plural(uint64(r.Packs), "pack", "packs"), plural(uint64(r.Segments), "index segment", "index segments"),
@@ -186,7 +186,10 @@ func (e *env) printRepair(r *repair.Report, o repair.Options, took time.Duration
 	}
 	e.print("%s, %s and %s %s (%s)", plural(uint64(r.Shards), "shard", "shards"), plural(uint64(r.Copies), "copy", "copies"), plural(uint64(r.Cards), "card", "cards"), verb, took.Round(10*time.Millisecond))
 	if r.Unfinished > 0 {
-		e.print("%s with too few shards that no index names: left by interrupted backups, harmless", plural(uint64(r.Unfinished), "pack", "packs"))
+		e.print("%s with too few shards that no index names: left by who was interrupted, or just being stored; harmless", plural(uint64(r.Unfinished), "pack", "packs"))
+	}
+	if r.Condemned > 0 {
+		e.print("%s for the next prune: condemned, left as they are", plural(uint64(r.Condemned), "pack waits", "packs wait"))
 	}
 }
 

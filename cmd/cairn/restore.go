@@ -120,6 +120,9 @@ func (e *env) selectSnapshot(c *cli.Context, a *archive.Archive, spec string) (*
 		return nil, "", hint(errors.New("none of the snapshots is left by --at, --host, --series, --tag and --path"), "`cairn snapshots` lists all "+comma(uint64(all)))
 	}
 	s, path, err := snapshot.Select(list, spec, e.now())
+	if err == nil {
+		e.reads(s)
+	}
 	return s, path, err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -163,6 +164,9 @@ func snapshotJSON(s *snapshot.Snapshot) map[string]any {
 	}
 	if !s.Original.IsZero() {
 		m["original"] = s.Original.String()
+	}
+	if !s.Origin.IsZero() {
+		m["origin"] = map[string]string{"archive": hex.EncodeToString(s.Origin.Archive[:]), "snapshot": s.Origin.Snapshot.String()}
 	}
 	return m
 }

@@ -44,6 +44,7 @@ func (e *env) runStats(c *cli.Context) error {
 				return err
 			}
 			chosen = append(chosen, s)
+			e.reads(s)
 		}
 		return e.contentStats(ctx, a, chosen)
 	})
@@ -67,7 +68,15 @@ func (e *env) archiveStats(ctx context.Context, a *archive.Archive, list []*snap
 	}
 	blobs, plain, sealed := map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
 	err := a.ReadSegments(ctx, func(_ pack.ID, columns []pack.Column, err error) error {
+		if archive.Unfinished(err) { // it was replaced by another one, or is not there yet
+			return nil
+		}
 		for _, col := range columns {
+			if condemned, err := a.Condemned(ctx, col.Pack); err != nil {
+				return err
+			} else if condemned {
+				continue
+			}
 			for _, b := range col.Entries {
 				blobs[col.Kind.String()]++
 				plain[col.Kind.String()] += uint64(b.Plain)

@@ -167,7 +167,16 @@ func (e *env) printStatus(s *statusOf) error {
 	if s.broken > 0 {
 		snapshots += fmt.Sprintf("; %d cannot be read", s.broken)
 	}
+	if s.Forgotten > 0 {
+		snapshots += fmt.Sprintf("; %s still on a member: `cairn prune` deletes them", plural(uint64(s.Forgotten), "forgotten one is", "forgotten ones are"))
+	}
 	e.print("snapshots  %s", snapshots)
+	if s.Records > 0 {
+		e.print("gc records %s", comma(uint64(s.Records)))
+	}
+	if s.Sessions > 0 {
+		e.print("sessions   %s at work, or interrupted in the last days", comma(uint64(s.Sessions)))
+	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MEMBER\tSTATE\tLACKS\tADDRESS")
 	for _, m := range s.Members {
@@ -208,6 +217,7 @@ func (s *statusOf) json() map[string]any {
 	m := map[string]any{
 		"type": "status", "archive": s.a.ID().String(), "layouts": layouts, "members": members,
 		"key_slots": s.Slots, "key_slots_damaged": s.BadSlots, "snapshots": s.Snapshots, "incomplete": s.Incomplete, "index_packs": s.IndexPacks,
+		"forgotten": s.Forgotten, "gc_records": s.Records, "sessions": s.Sessions,
 		"degraded": s.Degraded(), "damaged": s.damaged(), "shards_short": s.Noted, "shards_bad": s.FoundBad, "cards_damaged": len(s.a.BadCards()),
 	}
 	if s.read {

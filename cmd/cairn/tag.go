@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cairn/archive"
+	"cairn/chunk"
 	"cairn/snapshot"
 )
 
@@ -68,9 +69,31 @@ func (e *env) runTag(c *cli.Context) error {
 			if err := e.retag(ctx, a, s, change); err != nil {
 				return err
 			}
+			if ids := twins(list, s); len(ids) > 0 && !change.dry {
+				if err := e.forgetSnapshots(ctx, a, ids); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
+}
+
+// twins are the snapshots of which a run that was stopped between publishing the changed one and removing the old one made
+// two: what differs is what tag changes, and only one of them is to stay.
+func twins(list []*snapshot.Snapshot, s *snapshot.Snapshot) (ids []chunk.ID) {
+	first := func(s *snapshot.Snapshot) chunk.ID {
+		if s.Original.IsZero() {
+			return s.ID
+		}
+		return s.Original
+	}
+	for _, t := range list {
+		if t.ID != s.ID && first(t) == first(s) && t.Start == s.Start && t.Incomplete == s.Incomplete && t.Depth == s.Depth && slices.Equal(t.Content, s.Content) {
+			ids = append(ids, t.ID)
+		}
+	}
+	return ids
 }
 
 // tagChange is what the flags ask for.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
@@ -16,8 +17,8 @@ import (
 	"cairn/remote"
 )
 
-// staleAge is when a temporary file is litter of a crash for certain. A Put takes seconds; the file server's clock may be wrong
-// by hours. Should a live one ever be removed, its Put fails with an error and is done again.
+// staleAge is when a temporary file is litter of a crash for certain: a Put takes seconds. Should a live one ever be removed, its Put
+// fails with an error and is done again.
 const staleAge = 24 * time.Hour
 
 // batchSize entries of a directory are held at once, for each level of the walk: 5 levels hold 1280 names, about 100 KB.
@@ -126,9 +127,31 @@ func (w *walk) entry(f *os.File, prefix string, e fs.DirEntry) error {
 // sweep removes what a crashed Put left behind. It is no harm if that fails: the store may be read-only.
 func (w *walk) sweep(f *os.File, name, base string) {
 	st, err := stat(f, base)
-	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && w.s.now().Sub(time.Unix(st.Mtim.Unix())) > staleAge {
-		_ = w.s.root.Remove(path.Clean(name))
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return
 	}
+	written := time.Unix(st.Mtim.Unix())
+	if w.s.now().Sub(written) <= staleAge {
+		return
+	}
+	// This machine's clock may be a year ahead, and then every file that is just being written looks old.
+	if now, err := w.s.fileTime(path.Dir(name)); err == nil && now.Sub(written) > staleAge {
+		_ = w.s.remove(path.Clean(name))
+	}
+}
+
+// fileTime is the time by the clock that gives the files of a directory theirs, which may be a file server's.
+func (s *Store) fileTime(dir string) (time.Time, error) {
+	probe := path.Join(dir, remote.TempPrefix+rand.Text())
+	f, err := s.create(probe)
+	if err != nil {
+		return time.Time{}, err
+	}
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close(), s.remove(probe)); err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 // stat is one system call; os.Root.Lstat would open every directory of the path again for each entry.

@@ -28,6 +28,11 @@ import (
 type Options struct {
 	// NoSync leaves out every fsync. For tests only: a power cut may then lose or empty what Put reported as stored.
 	NoSync bool
+	// Around, if set, is called for each change of the disk and makes it by calling do, whose error it returns. For tests only: it records
+	// what a power cut may take back, or ends the process in the middle of a Put. It may be called concurrently.
+	Around func(c Change, do func() error) error
+	// Now is the clock of this machine; nil means time.Now.
+	Now func() time.Time
 }
 
 // Store keeps objects as files.
@@ -57,6 +62,9 @@ func OpenWith(dir string, o Options) (*Store, error) {
 		return nil, openError(dir, err)
 	}
 	s := &Store{dir: dir, root: root, o: o, fsync: (*os.File).Sync, now: time.Now}
+	if o.Now != nil {
+		s.now = o.Now
+	}
 	if o.NoSync {
 		s.fsync = func(*os.File) error { return nil }
 	}
@@ -169,7 +177,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		return nil // Remove would take an empty directory away
 	}
 	if err == nil {
-		err = s.root.Remove(name)
+		err = s.remove(name)
 	}
 	if err == nil {
 		err = s.sync(parent(name))

@@ -199,8 +199,16 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, age := range []time.Duration{0, staleAge - time.Minute, staleAge + time.Minute} {
-		s.now = func() time.Time { return time.Now().Add(age) }
+	for _, c := range []struct{ age, ahead time.Duration }{
+		{0, 0}, {staleAge - time.Minute, 0}, {time.Minute, 365 * 24 * time.Hour}, {staleAge + time.Minute, 0},
+	} {
+		age := c.age
+		for _, temp := range temps {
+			if err := os.Chtimes(temp, time.Time{}, time.Now().Add(-age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.now = func() time.Time { return time.Now().Add(c.ahead) } // a clock that is wrong removes nothing
 		if got := names(t, s); !slices.Equal(got, []string{"a/b/object"}) {
 			t.Errorf("List: %q", got)
 		}

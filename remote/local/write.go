@@ -27,7 +27,7 @@ import (
 // Put stores an object durably.
 func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 	return s.put(ctx, name, data, func(temp, name string) error {
-		err := s.root.Rename(temp, name)
+		err := s.rename(temp, name)
 		if errors.Is(err, fs.ErrExist) { // what rename says of a directory in its way
 			return syscall.EISDIR
 		}
@@ -44,12 +44,12 @@ func (s *Store) PutNew(ctx context.Context, name string, data []byte) error {
 		return fmt.Errorf("create %s in %s: %w", name, s.dir, fs.ErrExist) // saves writing; Link below decides
 	}
 	return s.put(ctx, name, data, func(temp, name string) error {
-		err := s.root.Link(temp, name)
+		err := s.link(temp, name)
 		if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
 			return fmt.Errorf("hard link: %w: %w", errors.ErrUnsupported, err)
 		}
 		if err == nil {
-			_ = s.root.Remove(temp) // the object is there; if this fails, the name is litter for List
+			_ = s.remove(temp) // the object is there; if this fails, the name is litter for List
 		}
 		return err
 	})
@@ -67,7 +67,7 @@ func (s *Store) put(ctx context.Context, name string, data []byte, publish func(
 			err = publish(temp, name)
 		}
 		if err != nil {
-			_ = s.root.Remove(temp)
+			_ = s.remove(temp)
 		}
 	}
 	if err == nil {
@@ -85,24 +85,23 @@ func (s *Store) writeTemp(dir, temp string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	err = s.write(f, temp, data)
 	if err == nil {
-		err = s.fsync(f)
+		err = s.syncFile(f, temp)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		_ = s.root.Remove(temp)
+		_ = s.remove(temp)
 	}
 	return err
 }
 
 // createTemp makes the directories that are missing. Those known to exist are made again if somebody removed them.
 func (s *Store) createTemp(dir, temp string) (*os.File, error) {
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if dir == "." || s.known.has(dir) {
-		f, err := s.root.OpenFile(temp, flags, 0o600)
+		f, err := s.create(temp)
 		if !errors.Is(err, fs.ErrNotExist) || dir == "." {
 			return f, err
 		}
@@ -114,11 +113,11 @@ func (s *Store) createTemp(dir, temp string) (*os.File, error) {
 		if s.known.has(d) {
 			continue
 		}
-		if err := s.root.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := s.mkdir(d); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 	}
-	return s.root.OpenFile(temp, flags, 0o600)
+	return s.create(temp)
 }
 
 // syncPath makes the entries of dir durable and, where not yet known to be, the entry of dir in its parent and so on up. A
@@ -148,7 +147,7 @@ func (s *Store) sync(dir string) error {
 		return err
 	}
 	defer f.Close()
-	return syncDir(f, s.fsync)
+	return s.change(Change{Op: OpSyncDir, Name: dir}, func() error { return syncDir(f, s.fsync) })
 }
 
 // syncDir syncs a directory. Some network and FUSE file systems refuse that and are synchronous in what concerns names.

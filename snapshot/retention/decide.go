@@ -13,10 +13,14 @@ import (
 // by the network differ by far less, and it costs nothing to be wrong: such a snapshot is kept until its time has come.
 const slack = 10 * time.Minute
 
+// early is how much earlier than its start a snapshot may have arrived: a clock that is a day off does no harm, and one that is always a
+// little ahead must not keep its snapshots from being counted for ever.
+const early = 24 * time.Hour
+
 // Plan is what is to be done, group by group.
 type Plan struct {
 	Groups []Group
-	Future []*snapshot.Snapshot // made by a clock that was ahead, or this one is behind: kept and not counted
+	Future []*snapshot.Snapshot // made by a clock that was ahead, or the caller's is behind: kept and not counted
 }
 
 // Group is one list of snapshots to which the rules were applied.
@@ -130,7 +134,10 @@ func (d *decider) expired(s *snapshot.Snapshot) bool {
 	return !s.Pinned && !s.Expires.IsZero() && s.Expires.Compare(d.latest) <= 0
 }
 
-func (d *decider) future(s *snapshot.Snapshot) bool { return s.Start.Compare(d.limit) > 0 }
+func (d *decider) future(s *snapshot.Snapshot) bool {
+	at, known := d.p.Arrived[s.ID]
+	return s.Start.Compare(d.limit) > 0 || known && s.Start.Compare(snapshot.TimeOf(at.Add(early))) > 0
+}
 
 // group decides on the snapshots of one group, which are in order.
 func (d *decider) group(list []Decision) {

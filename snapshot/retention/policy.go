@@ -8,8 +8,8 @@
 //
 // Invariants
 //   - Nobody's clock makes a snapshot go but those of the writers. Within is counted from the newest snapshot of the group, and
-//     a snapshot has expired when the archive holds a complete one that began after its expiry. The caller's time only tells which
-//     snapshots are in the future, and these are kept. So a machine whose clock is wrong by a year forgets what others would.
+//     a snapshot has expired when the archive holds a complete one that began after its expiry. The caller's time, and the members',
+//     only tell which snapshots are in the future, and these are kept. So a machine whose clock is wrong by a year forgets what others would.
 //   - The newest complete snapshot of each series is kept, unless Policy.AllowEmpty says otherwise: of those that have not expired, and
 //     when all have, of those.
 //   - Incomplete snapshots and such from the future do not count; nor does one with an expiry, which must not keep
@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"time"
 
+	"cairn/chunk"
 	"cairn/snapshot"
 )
 
@@ -48,6 +49,10 @@ type Policy struct {
 	Only    snapshot.Filter // others are not decided on; they are still known
 	GroupBy []Key           // the rules are applied to each group by itself; none: all snapshots are one group
 	Zone    *time.Location  // of the calendar; nil: each snapshot's recorded one
+
+	// Arrived says when a member had a snapshot, by the clock of the member. It may know none. A snapshot that says that it began a day
+	// later than it arrived was made by a clock that was ahead, even if the caller's is too: it is one from the future.
+	Arrived map[chunk.ID]time.Time
 
 	Incomplete bool // forget incomplete snapshots, too, when a later backup of their series is complete
 	AllowEmpty bool // forget also the last complete snapshot of a series

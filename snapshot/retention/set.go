@@ -3,6 +3,7 @@ package retention
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Counts are the names of the rules of so many buckets, as Set takes them.
@@ -13,6 +14,27 @@ func Counts() []string {
 // Spans are the names of the rules within a length of time.
 func Spans() []string {
 	return []string{"within", "within-hourly", "within-daily", "within-weekly", "within-monthly", "within-quarterly", "within-yearly"}
+}
+
+// Bucket says in a word what a rule keeps one snapshot of: "day". It is empty for a rule that keeps each.
+func Bucket(rule string) string {
+	switch strings.TrimPrefix(rule, "within-") {
+	case "minutely":
+		return "minute"
+	case "hourly":
+		return "hour"
+	case "daily":
+		return "day"
+	case "weekly":
+		return "week"
+	case "monthly":
+		return "month"
+	case "quarterly":
+		return "quarter"
+	case "yearly":
+		return "year"
+	}
+	return ""
 }
 
 // Set gives a rule the value that people write: a number or "unlimited", a span, or for "tag" one more tag.

@@ -63,7 +63,7 @@ type table struct {
 
 func newTable(t *testing.T, text string) *table {
 	t.Helper()
-	tab := &table{lines: strings.Split(text, "\n"), at: map[int]*snapshot.Snapshot{}, p: Policy{GroupBy: []Key{Series}}}
+	tab := &table{lines: strings.Split(text, "\n"), at: map[int]*snapshot.Snapshot{}, p: Policy{GroupBy: []Key{Series}, Arrived: map[chunk.ID]time.Time{}}}
 	for i, line := range tab.lines {
 		key, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
@@ -132,6 +132,8 @@ func (tab *table) snapshot(t *testing.T, line string) *snapshot.Snapshot {
 			s.End = snapshot.TimeOf(when(t, value))
 		case "expires":
 			s.Expires = snapshot.TimeOf(when(t, value))
+		case "arrived":
+			tab.p.Arrived[s.ID] = when(t, value)
 		case "pinned":
 			s.Pinned = true
 		case "checkpoint":

@@ -60,12 +60,14 @@ class Node:
 
 class Snapshot:
     def __init__(self, fields, mark):
-        need(set(fields) <= set(range(1, 25)), "unknown fields")
+        need(set(fields) <= set(range(1, 26)), "unknown fields")
         self.content, self.depth = pieces(fields.get(1, b"")), fields.get(2, 0)
         self.start = tuple(fields.get(3, (0, 0)))
         self.series, self.host, self.paths = fields.get(6, ""), fields.get(7, ""), fields.get(11, [])
         self.tags, self.unread, self.partial = fields.get(12, []), fields.get(16, []), fields.get(17, False)
         self.checkpoint = fields.get(24, False)
+        self.origin = fields.get(25, b"")  # archive id ‖ snapshot id
+        need(len(self.origin) in (0, 48), "origin of another length")
         self.complete, self.mark = mark is True, mark
 
 

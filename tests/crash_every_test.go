@@ -1,0 +1,261 @@
+package tests
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/tests/crash"
+)
+
+// The tests of this file and of crash_commands_test.go kill the program at each operation on a store that a command makes: before it, after it,
+// and of a Put also in the middle. Then nothing that was reported as done may be lost or damaged, the next run of the same
+// command must finish the job, and after the next prune nothing may be left over.
+
+// faultyProgram is cairn with what cmd/cairn/faults.go can do to it.
+var faultyProgram = built("cmd/cairn", "faults")
+
+// faulty runs cairn with faults.
+func (m *machine) faulty(faults url.Values, arguments ...string) result {
+	m.t.Helper()
+	return finish(m.t, m.with("CAIRN_FAULTS="+faults.Encode()).other(faultyProgram(m.t), arguments...))
+}
+
+// done is a snapshot that was reported as done: when it began, which no command changes, and a copy of what it is of.
+type done struct{ time, tree string }
+
+// mortal is a machine with an archive on which a command is killed.
+type mortal struct {
+	*machine
+	k, m int
+	tree string // what is backed up
+	done []done
+}
+
+// newMortal makes an archive without snapshots, and a small tree.
+func newMortal(t testing.TB, k, m int) *mortal {
+	t.Helper()
+	d := &mortal{machine: newMachine(t), k: k, m: m}
+	d.init(k, m)
+	d.tree = d.write("tree", files{"a/1": string(random("1", 40_000)), "a/2": string(random("2", 3000)), "b/3": "three", "link": "-> a/1", "empty/": ""})
+	return d
+}
+
+// backUp makes a backup and remembers what of. Between two of them the tree changes.
+func (d *mortal) backUp() {
+	d.t.Helper()
+	if n := len(d.done); n > 0 {
+		put(d.t, filepath.Join(d.tree, fmt.Sprint("new ", n)), string(random(fmt.Sprint("new ", n), 20_000)), false)
+		put(d.t, filepath.Join(d.tree, "b/3"), fmt.Sprint("changed ", n), false)
+	}
+	o := d.backup(d.tree)
+	d.done = append(d.done, done{d.timeOf(o.text("snapshot")), d.keep()})
+}
+
+// keep copies the tree, with all times.
+func (d *mortal) keep() string {
+	d.t.Helper()
+	to := d.path(fmt.Sprint("tree then ", len(d.done)))
+	if out, err := exec.Command("cp", "-a", d.tree, to).CombinedOutput(); err != nil {
+		d.t.Fatalf("%v: %s", err, out)
+	}
+	return to
+}
+
+func (m *machine) timeOf(id string) string {
+	m.t.Helper()
+	return m.ok("snapshots", "--json", id).one("snapshot").text("time")
+}
+
+// clone is another machine with a copy of archive, cache and key.
+func (d *mortal) clone(t testing.TB) *mortal {
+	t.Helper()
+	c := *d
+	c.machine = newMachine(t)
+	for _, name := range append([]string{"home"}, d.memberNames()...) {
+		copyTree(t, d.path(name), c.path(name))
+	}
+	c.useClone(d.path("key"))
+	return &c
+}
+
+func (d *mortal) memberNames() (list []string) {
+	for i := range d.k + d.m {
+		list = append(list, fmt.Sprintf("member%d", i))
+	}
+	return list
+}
+
+func (d *mortal) dirs() (list []string) {
+	for _, name := range d.memberNames() {
+		list = append(list, d.path(name))
+	}
+	return list
+}
+
+func (d *mortal) useClone(key string) { d.use(key, d.dirs()...) }
+
+// alive demands that all that was reported as done is there: exactly one complete snapshot of its time, or with several allowed two, each of
+// which gives the tree back.
+func (d *mortal) alive(several bool) {
+	d.t.Helper()
+	list := d.ok("snapshots", "--json").of("snapshot")
+	for _, want := range d.done {
+		found := 0
+		for _, s := range list {
+			if s.text("time") == want.time && s["incomplete"] == false {
+				found++
+				same(d.t, want.tree, d.restore(s.text("id"), d.tree))
+			}
+		}
+		if found == 0 || found > 1 && !several {
+			d.t.Errorf("%d snapshots of %s, which was reported as done: %v", found, want.time, list)
+		}
+	}
+}
+
+// victim is a command that is killed.
+type victim struct {
+	name    string
+	prepare func(d *mortal) // makes the archive as it is before the command
+	command func(d *mortal) []string
+	damaged bool            // the archive is damaged before the command, and may be so until it has run to its end
+	twice   bool            // a crash may leave two snapshots of one time
+	after   func(d *mortal) // what must be true when the command has run to its end after all
+}
+
+// kill is a place at which the program dies.
+type kill struct {
+	at   int
+	when string
+}
+
+func (k kill) String() string { return fmt.Sprintf("%s %d", k.when, k.at) }
+
+// kills are the places to try for a command of so many writes: all of them in a long test, else every so-many-th, beginning
+// with a random one, so that in time all are tried.
+func kills(writes []string, each int) (list []kill) {
+	for i, op := range writes {
+		list = append(list, kill{i + 1, "before"}, kill{i + 1, "after"})
+		if strings.HasPrefix(op, "put ") {
+			list = append(list, kill{i + 1, "half"})
+		}
+	}
+	if soaking() {
+		return list
+	}
+	var some []kill
+	for i := rand.N(each); i < len(list); i += each {
+		some = append(some, list[i])
+	}
+	return some
+}
+
+// dies runs the command on copies of the machine, once to its end and then killed at each place.
+func (v victim) dies(t *testing.T, k, m, each int) {
+	base := newMortal(t, k, m)
+	v.prepare(base)
+	whole := base.clone(t)
+	log := whole.path("log")
+	if r := whole.faulty(url.Values{"log": {log}, "ops": {"write"}}, v.command(whole)...); r.code != 0 {
+		t.Fatal(r)
+	}
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writes := strings.Split(strings.TrimSpace(string(text)), "\n")
+	v.finished(whole)
+	places := kills(writes, each)
+	t.Logf("%s on %d+%d: %d writes, killed at %d places", v.name, k, m, len(writes), len(places))
+	for _, place := range places {
+		t.Run(place.String(), func(t *testing.T) {
+			t.Parallel()
+			v.dieAt(base.clone(t), place)
+		})
+	}
+}
+
+// dieAt kills the command, looks at what is left, and lets the command run again.
+func (v victim) dieAt(d *mortal, place kill) {
+	r := d.faulty(url.Values{"do": {"kill"}, "at": {fmt.Sprint(place.at)}, "when": {place.when}, "ops": {"write"}}, v.command(d)...)
+	if r.code != 0 && r.code != -1 { // 0: it had fewer writes this time
+		d.t.Errorf("a command that is killed: %v", r)
+	}
+	if !v.damaged {
+		d.check()
+	}
+	d.alive(v.twice)
+	if r := d.run(v.command(d)...); r.code != 0 {
+		d.t.Errorf("the next run after a kill (%v): %v", place, r)
+	}
+	d.ok("repair", "--missing") // as the next backup does: what reached some members only is copied to the others
+	v.finished(d)
+	d.removeAll()
+}
+
+// finished demands that the job is done, nothing is damaged, and nothing is left over after a prune.
+func (v victim) finished(d *mortal) {
+	d.t.Helper()
+	d.check()
+	d.alive(false)
+	if v.after != nil {
+		v.after(d)
+	}
+	d.prune()
+	d.alive(false)
+}
+
+// age makes temporary files two days older, so that they are litter for certain.
+func (d *mortal) age() {
+	d.t.Helper()
+	then := time.Now().Add(-48 * time.Hour)
+	for _, dir := range d.dirs() {
+		err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+			if err == nil && strings.HasPrefix(e.Name(), ".tmp-") {
+				err = os.Chtimes(name, then, then)
+			}
+			return err
+		})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// prune prunes, as if nobody were at work any more, and demands that nothing is left over.
+func (d *mortal) prune() {
+	d.t.Helper()
+	d.age()
+	d.ok("prune", "--session-age", "1ms")
+	d.check()
+	s, err := crash.Look(d.t.Context(), d.dirs(), d.keyFile())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, o := range append(s.Orphans, s.Sessions...) {
+		d.t.Errorf("left over: %s", o)
+	}
+}
+
+func (m *machine) knows(command string) bool {
+	return strings.Contains(m.run("help").stdout, "\n   "+command+" ")
+}
+
+// keyFile is the key that the machine uses.
+func (m *machine) keyFile() string {
+	for i := len(m.env) - 1; i >= 0; i-- {
+		if name, ok := strings.CutPrefix(m.env[i], "CAIRN_KEY_FILE="); ok {
+			return name
+		}
+	}
+	m.t.Fatal("no key file")
+	return ""
+}
