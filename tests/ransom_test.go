@@ -93,6 +93,11 @@ func ransom(t *testing.T, o servers.Options) {
 		}
 		m.ok("check", "--read-data", "--as-of", at)
 	}
+	c.ok("init", "--new-key-file", c.path("other key"), c.path("rescue"))
+	c.ok("copy", "--as-of", at, "--to", c.path("rescue"), "--to-key-file", c.path("other key"))
+	if n := len(c.ok("snapshots", "--json", "-a", c.path("rescue"), "--key-file", c.path("other key")).of("snapshot")); n != len(trees) {
+		t.Errorf("%d of %d snapshots were copied out", n, len(trees))
+	}
 	c.must(2, "backup", "--as-of", at, c.path("tree0")).says("works on the archive as it is now")
 	if r := c.run("snapshots", "--as-of", "2001-01-01"); r.code == 0 {
 		t.Errorf("as of a time when there was no archive: %v", r)
