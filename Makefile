@@ -75,7 +75,7 @@ fuzz:
 	done
 
 soak:
-	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'Soak|Survive|S3|KillEverywhere|PowerCut' -v ./tests ./archive/repair
+	CAIRN_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'Soak|Survive|S3|KillEverywhere|PowerCut|Model$$|Schedules' -v ./tests ./archive/repair ./archive/prune
 
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

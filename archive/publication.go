@@ -4,13 +4,17 @@ import "context"
 
 // Publisher is what a client of the protocol does in the steps of a Publication. Each method is called again until it returns
 // done, so that a test can let it do one request at a time; an error ends the publication.
+//
+// Lacks judges what the client relied on, or made, before it read the records: each such pack was named then, so a collector that condemns it
+// later finds it. A copy that only the index shows which was read after them is relied on by Store, and judged in the next round: it may have
+// been condemned as an orphan before it was named, by a collector that saw the snapshot and no copy of what that needs.
 type Publisher interface {
 	Records(ctx context.Context) (done bool, err error) // read the gc records, at whatever members are reached
 	Index(ctx context.Context) (done bool, err error)   // and after them the index
 	Store(ctx context.Context) (done bool, err error)   // store what has no live copy; after the first time: store it anew
 	Name(ctx context.Context) (done bool, err error)    // publish the index segments of what was stored
 	Publish(ctx context.Context) (done bool, err error) // put the snapshot on whatever members are reached, at least one
-	Lacks(ctx context.Context) (bool, error)            // whether the snapshot needs what is condemned by now
+	Lacks(ctx context.Context) (bool, error)            // whether something that was relied on is condemned by now
 	Mark(ctx context.Context) (done bool, err error)    // write the snapshot's mark
 }
 

@@ -116,7 +116,7 @@ func (c *republication) Lacks(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		c.walked = true
-	} else if c.lost && !a.heardAll() {
+	} else if c.lost && !a.heardAll() && !a.opts.Salvage { // who salvages knows
 		return false, remote.WithHint(errors.New("some of what the snapshot needs was not found"), "run the command again when all members are reachable")
 	}
 	if c.lacking, err = condemnedIn(idx, c.w.reliance()); err != nil || len(c.lacking) == 0 {

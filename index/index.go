@@ -140,7 +140,7 @@ func (x *Index) Drop() error {
 		x.packNumbers.clear()
 		x.sessions.clear()
 		x.sessionNumbers.clear()
-		x.states.clear()
+		x.states.drop()
 		x.refs.take()
 		x.nextPack, x.nextSession, x.nextSegment = 0, 0, 1
 		x.blobs.Store(0)

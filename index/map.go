@@ -42,7 +42,7 @@ func NewMap() *Map {
 }
 
 func (m *Map) empty() {
-	m.packs, m.sessions = nil, nil
+	m.packs, m.sessions, m.away = nil, nil, nil
 	m.numbers = make(map[pack.ID]uint32)
 	m.wraps = make(map[fingerprint]uint32)
 	m.segments = make(map[pack.ID]*mapSegment)
@@ -244,7 +244,7 @@ func (m *Map) Condemn(record chunk.ID, packs []pack.ID) error {
 func (m *Map) Vanished(id pack.ID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n, ok := m.numbers[id]; ok && m.packs[n].condemned {
+	if m.condemned[id] {
 		if m.away == nil {
 			m.away = map[pack.ID]struct{}{}
 		}

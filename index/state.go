@@ -156,3 +156,11 @@ func (s *states) clear() {
 	defer s.mu.Unlock()
 	s.pages = nil
 }
+
+// drop is clear for an index that is empty again.
+func (s *states) drop() {
+	s.clear()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = nil
+}

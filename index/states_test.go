@@ -142,6 +142,36 @@ func testCondemned(t *testing.T, x index) {
 	foundIn(t, x, 7, 1, true)
 }
 
+// What a condemned pack held is found in others when that is gone.
+func testVanished(t *testing.T, x index) {
+	vanished := func(n int) {
+		t.Helper()
+		if err := x.Vanished(packID(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply1(t, x, packID(1000), column(1, 0, chunk.Data, 0, 10), column(2, 0, chunk.Data, 0, 10), column(3, 0, chunk.Data, 0, 5))
+	vanished(3) // it is not condemned, and may come back
+	foundIn(t, x, 3, 3, true)
+	condemn(t, x, 1, 1, 2, 3)
+	foundIn(t, x, 3, 3, false)
+	vanished(3)
+	vanished(7)
+	foundIn(t, x, 3, 2, false)
+	foundIn(t, x, 7, 2, false)
+	vanished(2)
+	foundIn(t, x, 3, 1, false)
+	vanished(1)
+	foundIn(t, x, 3, -1, false)
+	apply1(t, x, packID(1001), column(4, 0, chunk.Data, 0, 5))
+	foundIn(t, x, 3, 4, true)
+	if err := x.Drop(); err != nil {
+		t.Fatal(err)
+	}
+	apply1(t, x, packID(1000), column(1, 0, chunk.Data, 0, 10))
+	foundIn(t, x, 3, 1, true)
+}
+
 func testRetired(t *testing.T, x index) {
 	first, second, third := column(1, 0, chunk.Data, 0, 10), column(2, 0, chunk.Data, 5, 10), column(3, 0, chunk.Data, 100, 10)
 	apply1(t, x, packID(1000), first, second)

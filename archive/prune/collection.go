@@ -4,6 +4,9 @@ import "context"
 
 // Collector is what a collector does in the steps of a Collection. Each method is called again until it returns done, so that a
 // test can let it do one request at a time; an error ends the collection, and everything may be left as it is then.
+//
+// Unname leaves the names of what only others condemned: their collectors may have seen a snapshot that this one did not, and find by those
+// names what it needs.
 type Collector interface {
 	Mark(ctx context.Context) (done bool, err error)    // list all snapshots on all members; find what they need
 	Records(ctx context.Context) (done bool, err error) // read the gc records of all members
@@ -13,7 +16,7 @@ type Collector interface {
 	Name(ctx context.Context) (done bool, err error)    // publish the index segments of the copies
 	Condemn(ctx context.Context) (done bool, err error) // put the record on ALL members
 	Lacks(ctx context.Context) (bool, error)            // whether something needed has no copy outside all condemned packs
-	Unname(ctx context.Context) (done bool, err error)  // replace the segments that name what was condemned, on all members
+	Unname(ctx context.Context) (done bool, err error)  // replace the segments that name what this collection condemned, on all members
 	Delete(ctx context.Context) (done bool, err error)  // delete the condemned packs
 }
 

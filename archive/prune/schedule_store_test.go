@@ -36,7 +36,7 @@ type player struct {
 	waiting []*turn
 	done    bool
 	stopped bool
-	weight  int
+	failed  bool // an operation of it
 }
 
 // turn is an operation that waits.
@@ -96,6 +96,13 @@ func (p *player) wait(ctx context.Context, what string, write func() error) outc
 	defer p.s.mu.Unlock()
 	p.waiting = slices.DeleteFunc(p.waiting, func(w *turn) bool { return w == t })
 	return outcome{true, ctx.Err()}
+}
+
+// hurt says whether an operation of this actor failed: it may fail, too.
+func (p *player) hurt() bool {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.failed || p.stopped
 }
 
 // chaos says how much goes wrong, in thousandths of all operations.
@@ -183,6 +190,7 @@ func (s *scheduler) let(p *player, c chaos) {
 		how = " (and once more later)"
 		s.later(t)
 	}
+	p.failed = p.failed || o.err != nil
 	s.note("%s %s%s", p.name, t.what, how)
 	t.goOn <- o
 }
