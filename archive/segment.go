@@ -50,6 +50,7 @@ const maxSegments = 4 << 20
 
 // putSegments stores the columns in index packs of at most publishBlobs entries (one column may have more).
 func (w *Writer) putSegments(ctx context.Context, columns []pack.Column) error {
+	columns = once(columns)
 	for len(columns) > 0 {
 		n, blobs, bytes := 0, 0, 0
 		for n < len(columns) {
@@ -66,6 +67,26 @@ func (w *Writer) putSegments(ctx context.Context, columns []pack.Column) error {
 		columns = columns[n:]
 	}
 	return nil
+}
+
+// once leaves out columns that are there twice: two collectors that replaced one index pack have both published what it names. Dealt to
+// two segments, such a column would make equal ones, which no pack takes.
+func once(columns []pack.Column) []pack.Column {
+	type place struct {
+		pack   pack.ID
+		number int
+	}
+	seen := make(map[place][]pack.Entry, len(columns))
+	var list []pack.Column
+	for _, c := range columns {
+		at := place{c.Pack, c.Number}
+		if entries, ok := seen[at]; ok && slices.Equal(entries, c.Entries) {
+			continue
+		}
+		seen[at] = c.Entries
+		list = append(list, c)
+	}
+	return list
 }
 
 // putSegment makes one index pack: the columns are dealt to k segments of about equal size, one for each data column.

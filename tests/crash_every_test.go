@@ -290,10 +290,6 @@ func (d *mortal) clean() {
 	}
 }
 
-func (m *machine) knows(command string) bool {
-	return strings.Contains(m.run("help").stdout, "\n   "+command+" ")
-}
-
 // keyFile is the key that the machine uses.
 func (m *machine) keyFile() string {
 	for i := len(m.env) - 1; i >= 0; i-- {
