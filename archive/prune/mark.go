@@ -20,7 +20,11 @@ const maxLost = 1000
 // marker finds what snapshots need: it walks their trees, each distinct one once, into a bitmap over the index's numbers. What a tree
 // refers to is kept in the index as numbers, so that only trees that are new since the last time are read from the archive.
 //
-// Memory: the bitmaps (12.5 MB for 10^8 blobs), and 40 bytes for each tree that is to be walked: those beside the way down to where it is.
+// What incomplete snapshots need may be missing, and come later: their clients are at work. So trees that are torn are walked again by each call
+// of mark, and complete snapshots do not rely on what was walked for incomplete ones.
+//
+// Memory: the bitmaps (12.5 MB for 10^8 blobs), 40 bytes for each tree that is to be walked: those beside the way down to where it is, and 50 for
+// each torn one.
 type marker struct {
 	a     *archive.Archive
 	idx   Catalog
@@ -29,7 +33,11 @@ type marker struct {
 
 	needed  bitmap // by all snapshots
 	partial bitmap // of those: by incomplete snapshots only
+	sound   bitmap // trees that were walked for complete snapshots
 	whole   bool   // the snapshots that are walked are complete
+
+	torn  map[uint32]chunk.ID // trees that could not be read, or refer to what the index does not know
+	roots []chunk.ID          // of snapshots, that it does not know
 
 	stack    []tree   // to be walked
 	load     []tree   // of those: not in the cache, the next one last
@@ -56,9 +64,17 @@ type loss struct {
 
 // mark walks the trees of snapshots, the complete ones first: what only incomplete ones need may be missing.
 func (m *marker) mark(ctx context.Context, list []*snapshot.Snapshot) error {
+	torn, unknown := m.torn, m.roots
+	m.torn, m.roots = map[uint32]chunk.ID{}, nil
 	for _, whole := range []bool{true, false} {
 		m.whole = whole
 		var roots []chunk.ID
+		if !whole {
+			roots = unknown
+			for number, id := range torn {
+				m.load = append(m.load, tree{number, id})
+			}
+		}
 		n := uint64(0)
 		for _, s := range list {
 			if s.Incomplete == whole {
@@ -78,9 +94,12 @@ func (m *marker) mark(ctx context.Context, list []*snapshot.Snapshot) error {
 	return nil
 }
 
+// waits says whether something that was missing may have come, so that mark is to be called again.
+func (m *marker) waits() bool { return len(m.torn)+len(m.roots) > 0 }
+
 // walk marks trees and everything below them.
 func (m *marker) walk(ctx context.Context, roots []chunk.ID) error {
-	if err := m.mentioned(ctx, references{trees: roots}); err != nil {
+	if err := m.refer(ctx, tree{}, references{trees: roots}); err != nil {
 		return err
 	}
 	for {
@@ -161,10 +180,11 @@ func (m *marker) readTree(ctx context.Context, t tree) error {
 		}
 	}
 	if err != nil {
+		m.torn[t.number] = t.id
 		m.lose(loss{chunk.Tree, t.id, err})
 		return nil
 	}
-	return m.refer(ctx, t.number, refs)
+	return m.refer(ctx, t, refs)
 }
 
 func (m *marker) loadTree(ctx context.Context, id chunk.ID) (references, error) {
@@ -175,11 +195,9 @@ func (m *marker) loadTree(ctx context.Context, id chunk.ID) (references, error) 
 	return referencesOf(plain)
 }
 
-// mentioned marks what refs names.
-func (m *marker) mentioned(ctx context.Context, refs references) error { return m.refer(ctx, 0, refs) }
-
-// refer marks what the tree of this number refers to, and notes that in the cache if all of it is known.
-func (m *marker) refer(ctx context.Context, number uint32, refs references) error {
+// refer marks what a tree refers to, and notes that in the cache if all of it is known. A tree without a number stands for the roots of
+// snapshots.
+func (m *marker) refer(ctx context.Context, t tree, refs references) error {
 	treeIDs := append(slices.Clip(refs.trees), refs.either...)
 	dataIDs := append(slices.Clip(refs.data), refs.either...)
 	var trees, data []uint32
@@ -195,7 +213,8 @@ func (m *marker) refer(ctx context.Context, number uint32, refs references) erro
 			break
 		}
 		if m.again >= maxAgain {
-			return m.incomplete(refs, trees, treeIDs, data)
+			m.incomplete(t, refs, trees, treeIDs, data)
+			return nil
 		}
 		// A segment that is replaced while the index is listed may be missed, and the one in its place as well.
 		m.again++
@@ -203,8 +222,8 @@ func (m *marker) refer(ctx context.Context, number uint32, refs references) erro
 			return err
 		}
 	}
-	if number != 0 {
-		if err := m.idx.PutTreeRefs(number, refsRole, known(trees), known(data)); err != nil {
+	if t.number != 0 {
+		if err := m.idx.PutTreeRefs(t.number, refsRole, known(trees), known(data)); err != nil {
 			return err
 		}
 	}
@@ -239,9 +258,15 @@ func (m *marker) complete(refs references, trees, data []uint32) bool {
 }
 
 // incomplete marks what is there of something of which a part is not.
-func (m *marker) incomplete(refs references, trees []uint32, treeIDs []chunk.ID, data []uint32) error {
+func (m *marker) incomplete(t tree, refs references, trees []uint32, treeIDs []chunk.ID, data []uint32) {
+	if t.number != 0 {
+		m.torn[t.number] = t.id
+	}
 	for i, id := range refs.trees {
 		if trees[i] == 0 {
+			if t.number == 0 {
+				m.roots = append(m.roots, id)
+			}
 			m.lose(loss{chunk.Tree, id, errUnknown})
 		}
 	}
@@ -256,7 +281,6 @@ func (m *marker) incomplete(refs references, trees []uint32, treeIDs []chunk.ID,
 		}
 	}
 	m.take(trees, treeIDs, data)
-	return nil
 }
 
 var errUnknown = errors.New("no index segment names it")
@@ -274,7 +298,7 @@ func (m *marker) take(trees []uint32, ids []chunk.ID, data []uint32) {
 		}
 	}
 	for i := len(trees) - 1; i >= 0; i-- {
-		if n := trees[i]; n != 0 && m.add(n) {
+		if n := trees[i]; n != 0 && m.addTree(n) {
 			t := tree{number: n}
 			if ids != nil {
 				t.id = ids[i]
@@ -284,14 +308,25 @@ func (m *marker) take(trees []uint32, ids []chunk.ID, data []uint32) {
 	}
 }
 
+// add marks a blob and says whether it is new.
 func (m *marker) add(n uint32) bool {
-	if !m.needed.add(n) {
-		return false
-	}
-	if !m.whole {
+	fresh := m.needed.add(n)
+	switch {
+	case m.whole:
+		m.partial.remove(n)
+	case fresh:
 		m.partial.add(n)
 	}
-	return true
+	return fresh
+}
+
+// addTree marks a tree and says whether it is to be walked.
+func (m *marker) addTree(n uint32) bool {
+	fresh := m.add(n)
+	if m.whole {
+		return m.sound.add(n)
+	}
+	return fresh
 }
 
 // resolve finds the ids of trees that are known by number only: an earlier collection noted who refers to them, and did not come to read them.

@@ -24,11 +24,6 @@ const (
 // packs is a set of packs. Bits 0 and 1 are there from the beginning; then come three of each client and four of each collector.
 type packs uint16
 
-func clientPack(i, n uint8) packs { return 1 << (2 + packsOfClient*i + n) }
-func collectorPack(j, n uint8) packs {
-	return 1 << (2 + packsOfClient*mostClients + packsOfCollector*j + n)
-}
-
 func (p packs) String() string {
 	if p == 0 {
 		return "nothing"

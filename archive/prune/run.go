@@ -95,7 +95,7 @@ type Prune struct {
 
 	snapshots map[chunk.ID]bool // that were walked: whether they are complete
 	gone      map[int]bool      // members of former layouts that nobody needs any more
-	incoming  int               // snapshots that the last marking found
+	incoming  int               // snapshots and blobs that the last marking found
 	forgotten []chunk.ID        // that some member still has
 
 	// From the one listing, and the index.
@@ -235,7 +235,7 @@ func (g *Prune) markNew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.incoming = len(list); len(list) == 0 {
+	if g.incoming = len(list); len(list) == 0 && !g.mark.waits() {
 		return nil
 	}
 	// What a snapshot needs was named before it was there.
@@ -243,14 +243,18 @@ func (g *Prune) markNew(ctx context.Context) error {
 		return err
 	}
 	g.o.Progress.enter(Marking)
+	before := g.mark.needed.len()
 	if err := g.mark.mark(ctx, list); err != nil {
 		return err
 	}
+	g.incoming += int(g.mark.needed.len() - before)
 	for _, s := range list {
-		g.snapshots[s.ID] = !s.Incomplete
-		if g.report.Snapshots++; s.Incomplete {
+		if _, again := g.snapshots[s.ID]; again { // its client has finished meanwhile
+			g.report.Incomplete--
+		} else if g.report.Snapshots++; s.Incomplete {
 			g.report.Incomplete++
 		}
+		g.snapshots[s.ID] = !s.Incomplete
 	}
 	if g.mark.losses > 0 {
 		return g.refuse(ctx, g.mark.lost, g.mark.losses)
@@ -367,7 +371,7 @@ func (g *Prune) readSnapshots(ctx context.Context) ([]*snapshot.Snapshot, error)
 			switch {
 			case g.a.Forgotten(id):
 				g.forgotten = append(g.forgotten, id)
-			case !g.walked(id) && !slices.ContainsFunc(list, func(s *snapshot.Snapshot) bool { return s.ID == id }):
+			case !g.walked(id, marked) && !slices.ContainsFunc(list, func(s *snapshot.Snapshot) bool { return s.ID == id }):
 				fresh[id] = marked
 			}
 		}
@@ -390,7 +394,8 @@ func (g *Prune) readSnapshots(ctx context.Context) ([]*snapshot.Snapshot, error)
 
 const maxListings = 16
 
-func (g *Prune) walked(id chunk.ID) bool {
-	_, ok := g.snapshots[id]
-	return ok
+// walked says whether a snapshot needs no other look. One that was incomplete and has its mark by now does.
+func (g *Prune) walked(id chunk.ID, marked bool) bool {
+	complete, ok := g.snapshots[id]
+	return ok && (complete || !marked)
 }
