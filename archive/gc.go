@@ -87,7 +87,8 @@ func (a *Archive) readRecords(ctx context.Context) error {
 	return errors.New("gc records vanish while they are read") // each time others; one more run of the command helps
 }
 
-// readRecordsLately is readRecords, unless that was done just now: for who shows snapshots, which may be forgotten the moment after as well.
+// readRecordsLately is readRecords, unless that was done just now: for who shows snapshots, which may be forgotten the moment after as
+// well, and for who begins: only what is read after publishing must be new.
 func (a *Archive) readRecordsLately(ctx context.Context) error {
 	a.gc.mu.Lock()
 	lately := !a.gc.read.IsZero() && time.Since(a.gc.read) < staleAfter

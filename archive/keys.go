@@ -9,6 +9,7 @@ import (
 
 	"cairn/chunk/seal"
 	"cairn/remote"
+	"cairn/remote/stripe"
 )
 
 const maxSlot = 64 << 10 // docs/format.md §10
@@ -159,6 +160,9 @@ func (a *Archive) RemoveSlot(ctx context.Context, id seal.SlotID) error {
 		return remote.WithHint(errors.New("this is the last key that can read the archive"), "add another one first with `cairn key add`")
 	}
 	res, err := a.all.DeleteAll(ctx, slotName(id))
+	if errors.Is(err, remote.ErrLocked) {
+		err = a.hideSlot(ctx, id, res)
+	}
 	if err != nil {
 		return fmt.Errorf("remove key slot %s: %w", id, err)
 	}
@@ -171,5 +175,26 @@ func (a *Archive) RemoveSlot(ctx context.Context, id seal.SlotID) error {
 	if len(left) > 0 {
 		a.opts.Notice(fmt.Sprintf("key slot %s may still be on %s: remove it again when they are back", id, strings.Join(left, ", ")))
 	}
+	return nil
+}
+
+// hideSlot hides a slot on the members where a lock keeps it from being deleted. What is hidden is not locked for longer, but until then
+// whoever can read versions can read it.
+func (a *Archive) hideSlot(ctx context.Context, id seal.SlotID, res stripe.Result) error {
+	for i, m := range a.all.Members() {
+		if !errors.Is(res.Errs[i], remote.ErrLocked) {
+			continue
+		}
+		h, ok := remote.As[remote.Hider](m.Store)
+		if !ok {
+			return res.Errs[i]
+		}
+		if err := h.Hide(ctx, slotName(id)); err != nil {
+			return err
+		}
+		res.Acked[i] = true
+	}
+	a.opts.Notice(fmt.Sprintf("key slot %s is hidden, not deleted, because it is under retention: its key opens the archive as of earlier times (--as-of) until somebody "+
+		"deletes the versions of %s, which the lock allows when %s have passed", id, slotName(id), a.Retention().text()))
 	return nil
 }

@@ -30,6 +30,14 @@ func NewRetention(period time.Duration, mode remote.Mode) (*Retention, error) {
 // Period is how long an object is locked after it was stored, or found to be needed still.
 func (r *Retention) Period() time.Duration { return time.Duration(r.Seconds) * time.Second }
 
+// text names the period for messages; also that of no retention of the archive's own, when something else locked.
+func (r *Retention) text() string {
+	if r == nil {
+		return "its days"
+	}
+	return r.Period().String()
+}
+
 func (r *Retention) check() error {
 	if r == nil {
 		return nil
@@ -60,6 +68,9 @@ func (c *Card) guard(s remote.Store, now func() time.Time) remote.Store {
 	return remote.Retaining(s, remote.Policy{Period: c.Retention.Period(), Mode: c.Retention.Mode, Now: now,
 		Exempt: func(name string) bool { return !Locked(name) }})
 }
+
+// Guarded returns the store of a member that joins the archive so that what is put there is locked as what the archive stores.
+func (a *Archive) Guarded(s remote.Store) remote.Store { return a.card.guard(s, nil) }
 
 // Retention is how long what is stored stays locked; nil: not at all.
 func (a *Archive) Retention() *Retention { return a.card.Retention }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cairn/chunk"
+	"cairn/chunk/seal"
 	"cairn/remote"
 	"cairn/remote/mem"
 )
@@ -98,6 +99,28 @@ func TestRetention(t *testing.T) {
 	}
 	if list, _, err := openProtected(t, b, stores).Snapshots(t.Context()); err != nil || len(list) > 0 {
 		t.Errorf("what was forgotten and is locked is listed: %v, %v", list, err)
+	}
+}
+
+// TestRetentionOfSlots: a key that is removed does not open the archive any more, though its slot is locked, and its lock is not made longer because
+// nobody lists it.
+func TestRetentionOfSlots(t *testing.T) {
+	t.Parallel()
+	b, stores := protected(t, 1, 1, anHour(t))
+	a := openProtected(t, b, stores)
+	slot, err := seal.NewKeyFileSlot(a.Keys(), "other", [32]byte{9}, time.Now())
+	if err == nil {
+		err = a.AddSlot(t.Context(), slot)
+	}
+	if err == nil {
+		err = a.RemoveSlot(t.Context(), slot.ID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots, err := openProtected(t, b, stores).Slots(t.Context())
+	if err != nil || len(slots) != 1 || slots[0].ID == slot.ID {
+		t.Errorf("slots %v, %v", slots, err)
 	}
 }
 

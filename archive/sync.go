@@ -43,7 +43,7 @@ func (a *Archive) openIndex(ctx context.Context) (Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.sync(ctx, idx); err != nil {
+	if err := a.sync(ctx, idx, a.readRecordsLately); err != nil {
 		return nil, errors.Join(err, idx.Close())
 	}
 	a.index = idx
@@ -73,7 +73,7 @@ func (a *Archive) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.sync(ctx, idx)
+	return a.sync(ctx, idx, a.readRecords)
 }
 
 // refreshStale is Refresh, unless that was done just now and no snapshot was read since.
@@ -84,7 +84,7 @@ func (a *Archive) refreshStale(ctx context.Context) error {
 	if err != nil || (!a.synced.stale && time.Since(a.synced.at) < staleAfter) {
 		return err
 	}
-	return a.sync(ctx, idx)
+	return a.sync(ctx, idx, a.readRecordsLately)
 }
 
 // Has says of each blob whether the local index knows it.
@@ -131,9 +131,9 @@ const maxListings = 5
 // A listing is not of one moment: while it is made, somebody may publish a segment where it has been and then remove the one
 // that this replaces where it has not. So when one is gone that was there before, or that was listed just now, the segments are listed
 // again: what replaced it was published before.
-func (a *Archive) sync(ctx context.Context, idx Index) error {
+func (a *Archive) sync(ctx context.Context, idx Index, records func(context.Context) error) error {
 	a.synced.stale = false
-	if err := a.readRecords(ctx); err != nil {
+	if err := records(ctx); err != nil {
 		return err
 	}
 	if err := a.condemn(idx); err != nil {

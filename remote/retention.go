@@ -45,6 +45,12 @@ type Retainer interface {
 	Retention(ctx context.Context, name string) (Retention, error)
 }
 
+// Hider is the optional ability to hide an object that cannot be deleted because of its lock: it is not listed and not read any more, and
+// stays among the versions. Find it with As.
+type Hider interface {
+	Hide(ctx context.Context, name string) error
+}
+
 // Answer is what is known of something that a store may be able to do.
 type Answer uint8
 

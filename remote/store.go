@@ -5,7 +5,7 @@
 //
 //	archive → remote/stripe → remote/retry → Sub → remote/local or remote/s3
 //
-// What a Store can do beyond the five methods is a second interface (NewPutter, BulkDeleter, Maker), found with As
+// What a Store can do beyond the five methods is a second interface (NewPutter, BulkDeleter, Maker, Retainer, Protector, Hider, Historian), found with As
 // through the wrappers. Everything here is safe for concurrent use.
 //
 // A crash leaves at worst what a driver documents as its own litter (remote/local: temporary files);

@@ -51,6 +51,17 @@ func (s *sub) Protection(ctx context.Context) (Protection, error) {
 	return Protection{Versions: No, Locks: No}, nil
 }
 
+func (s *sub) Hide(ctx context.Context, name string) error {
+	if err := ValidName(name); err != nil {
+		return err
+	}
+	h, ok := As[Hider](s.store)
+	if !ok {
+		return Permanent(fmt.Errorf("hide %s%s: %w", s.prefix, name, errors.ErrUnsupported))
+	}
+	return h.Hide(ctx, s.prefix+name)
+}
+
 func (s *sub) AsOf(at time.Time) Store { return &sub{AsOf(s.store, at), s.prefix} }
 
 var (

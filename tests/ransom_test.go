@@ -93,6 +93,11 @@ func ransom(t *testing.T, o servers.Options) {
 		}
 		m.ok("check", "--read-data", "--as-of", at)
 	}
+	c.ok("init", "--new-key-file", c.path("other key"), c.path("rescue"))
+	c.ok("copy", "--as-of", at, "--to", c.path("rescue"), "--to-key-file", c.path("other key"))
+	if n := len(c.ok("snapshots", "--json", "-a", c.path("rescue"), "--key-file", c.path("other key")).of("snapshot")); n != len(trees) {
+		t.Errorf("%d of %d snapshots were copied out", n, len(trees))
+	}
 	c.must(2, "backup", "--as-of", at, c.path("tree0")).says("works on the archive as it is now")
 	if r := c.run("snapshots", "--as-of", "2001-01-01"); r.code == 0 {
 		t.Errorf("as of a time when there was no archive: %v", r)
@@ -135,6 +140,29 @@ func TestRetention(t *testing.T) {
 	c.ok("member", "retain", "off")
 	c.must(1, "member", "retain", "off")
 	c.must(2, "member", "retain", "soon")
+}
+
+// TestRetentionOfNewMember: a bucket that takes a member's place is made with object lock, and everything that is copied there is locked.
+func TestRetentionOfNewMember(t *testing.T) {
+	t.Parallel()
+	c := newClusterWith(t, 1, 1, false, servers.Options{Lock: true}, "--retain", "1h")
+	tree := c.write("tree", files{"a": string(random("a", 500_000))})
+	c.backup(tree)
+	fresh := strings.Replace(c.urls()[1], "/"+servers.Bucket+"?", "/another?", 1)
+	c.ok("member", "replace", c.urls()[0], fresh)
+	client, n := c.servers[1].Client().Client, 0
+	for o := range client.ListObjectsIter(t.Context(), "another", minio.ListObjectsOptions{Recursive: true}) {
+		if o.Err != nil {
+			t.Fatal(o.Err)
+		}
+		st, err := client.StatObject(t.Context(), "another", o.Key, minio.StatObjectOptions{})
+		if n++; err != nil || st.Metadata.Get("X-Amz-Object-Lock-Mode") != "GOVERNANCE" {
+			t.Errorf("%s: %v, locked %q", o.Key, err, st.Metadata.Get("X-Amz-Object-Lock-Mode"))
+		}
+	}
+	if n < 5 {
+		t.Errorf("%d objects on the new member", n)
+	}
 }
 
 // versions is how many bytes there are in all versions of everything.

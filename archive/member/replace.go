@@ -61,6 +61,7 @@ func Replace(ctx context.Context, a *archive.Archive, old string, m archive.Memb
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
+	m.Store = a.Guarded(m.Store)
 	r := &replacer{a: a, o: o, to: m, copies: copier{notice: o.Notice}, done: map[pack.ID]bool{}, failed: map[pack.ID]error{}, report: &ReplaceReport{}}
 	joined, err := newcomer(ctx, a, m)
 	if err != nil {

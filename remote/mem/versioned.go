@@ -12,8 +12,8 @@ import (
 )
 
 // Versioned is a store in memory that behaves as a bucket with versioning and object lock: Put covers what was there, Delete
-// destroys all versions of a name unless one of them is locked, and AsOf shows an earlier time. It is for tests, and so has an
-// attacker's Hide. It is safe for concurrent use.
+// destroys all versions of a name unless one of them is locked, and AsOf shows an earlier time. It is for tests, and so has no
+// other use. It is safe for concurrent use.
 type Versioned struct {
 	now func() time.Time
 
@@ -48,7 +48,7 @@ func (s *Versioned) PutRetained(ctx context.Context, name string, data []byte, r
 	return s.add(ctx, name, version{object: object{data: append([]byte(nil), data...)}, lock: r})
 }
 
-// Hide adds a delete marker: what a plain DELETE does in such a bucket.
+// Hide adds a marker: what a plain DELETE does in such a bucket.
 func (s *Versioned) Hide(ctx context.Context, name string) error {
 	return s.add(ctx, name, version{marker: true})
 }
@@ -196,4 +196,5 @@ var (
 	_ remote.Retainer  = (*Versioned)(nil)
 	_ remote.Protector = (*Versioned)(nil)
 	_ remote.Historian = (*Versioned)(nil)
+	_ remote.Hider     = (*Versioned)(nil)
 )

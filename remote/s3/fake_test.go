@@ -283,3 +283,8 @@ func serveRange(w http.ResponseWriter, r *http.Request, data []byte) {
 		w.Write(data[first : last+1])
 	}
 }
+
+func hex4(i int) string {
+	const digits = "0123456789abcdef"
+	return string([]byte{digits[i>>12&15], digits[i>>8&15], digits[i>>4&15], digits[i&15]})
+}

@@ -221,4 +221,5 @@ func saysLocked(e *Error) bool {
 var (
 	_ remote.Retainer  = (*Store)(nil)
 	_ remote.Protector = (*Store)(nil)
+	_ remote.Hider     = (*Store)(nil)
 )

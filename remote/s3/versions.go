@@ -158,6 +158,17 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	return fmt.Errorf("delete %s/%s: it has more than %d versions", s, name, maxRounds*s.page)
 }
 
+// Hide adds a marker, in a bucket that keeps versions.
+func (s *Store) Hide(ctx context.Context, name string) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	if versioned, err := s.keepsVersions(ctx); err != nil || !versioned {
+		return errors.Join(err, errors.ErrUnsupported)
+	}
+	return s.again(ctx, func() error { return s.deleteOne(ctx, name, "") })
+}
+
 // versionsOf lists the versions of one object, the newest first; at most about a page.
 func (s *Store) versionsOf(ctx context.Context, name string) ([]version, error) {
 	p, err := s.listVersions(ctx, name, "", s.page)

@@ -45,13 +45,6 @@ func TestProtected(t *testing.T) {
 			})
 		})
 	}
-	t.Run("all", func(t *testing.T) {
-		t.Parallel()
-		remotetest.Run(t, func(t *testing.T) remote.Store {
-			f, _ := keepHistory(t, nil)
-			return f.open(t)
-		})
-	})
 }
 
 // TestDeleteRequests: what a deletion costs where versions are kept, and that nothing but the object's own versions goes.
