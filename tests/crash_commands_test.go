@@ -119,6 +119,26 @@ func victims() []victim {
 			},
 		},
 		{
+			name: "key passwd",
+			prepare: func(d *mortal) {
+				d.backUp()
+				d.more = []string{"passwords"}
+				d.write("passwords", files{"old": "old password\n", "new": "new password\n"})
+				d.ok("key", "add", "--new-password-file", d.path("passwords/old"))
+			},
+			env: func(d *mortal) []string { return d.password("old") },
+			command: func(d *mortal) []string {
+				if d.with(d.password("old")...).run("snapshots").code == 6 {
+					return []string{"key", "list"} // it was done before the kill
+				}
+				return []string{"key", "passwd", "--new-password-file", d.path("passwords/new")}
+			},
+			after: func(d *mortal) {
+				d.with(d.password("new")...).ok("snapshots")
+				d.with(d.password("old")...).must(6, "snapshots")
+			},
+		},
+		{
 			name: "key remove",
 			prepare: func(d *mortal) {
 				d.backUp()
@@ -237,6 +257,11 @@ func (d *mortal) latestIs(tree string, n int) {
 		d.t.Errorf("%d snapshots, %d of them complete; %d expected", len(list), complete, n)
 	}
 	same(d.t, tree, d.restore("latest", d.tree))
+}
+
+// password opens the archive by a password instead of the key.
+func (d *mortal) password(name string) []string {
+	return []string{"CAIRN_KEY_FILE=", "CAIRN_PASSWORD_FILE=" + d.path("passwords", name)}
 }
 
 // hurt damages, on one member, a shard of each pack: one is gone, one is cut off, the others have a flipped bit; and one copy of a

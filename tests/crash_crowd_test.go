@@ -45,8 +45,7 @@ func TestSoakCrowd(t *testing.T) {
 	defer stop()
 	c.stop = stop
 	for i := range writers {
-		clock := []string{"", "8760h", "-8760h"}[min(i, 2+i%2)%3]
-		w := c.writer(fmt.Sprint("writer", i), clock)
+		w := c.writer(fmt.Sprint("writer", i), map[int]string{1: "8760h", 2: "-8760h"}[i])
 		c.goes(func() { w.work(ctx) })
 	}
 	c.goes(func() { c.sleeper(ctx, min(length/2, patience/2)) })

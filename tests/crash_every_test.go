@@ -144,7 +144,16 @@ type victim struct {
 	command func(d *mortal) []string
 	damaged bool                    // the archive is damaged before the command, and may be so until it has run to its end
 	target  func(d *mortal) *mortal // another archive to which the command writes
-	after   func(d *mortal)         // what must be true when the command has run to its end after all
+	env     func(d *mortal) []string
+	after   func(d *mortal) // what must be true when the command has run to its end after all
+}
+
+// by is who runs the command.
+func (v victim) by(d *mortal) *machine {
+	if v.env == nil {
+		return d.machine
+	}
+	return d.with(v.env(d)...)
 }
 
 // kill is a place at which the program dies.
@@ -181,7 +190,7 @@ func (v victim) dies(t *testing.T, k, m, some int) {
 	v.prepare(base)
 	whole := base.clone(t)
 	log := whole.path("log")
-	if r := whole.faulty(url.Values{"log": {log}, "ops": {"write"}}, v.command(whole)...); r.code != 0 {
+	if r := v.by(whole).faulty(url.Values{"log": {log}, "ops": {"write"}}, v.command(whole)...); r.code != 0 {
 		t.Fatal(r)
 	}
 	text, err := os.ReadFile(log)
@@ -202,7 +211,7 @@ func (v victim) dies(t *testing.T, k, m, some int) {
 
 // dieAt kills the command, looks at what is left, and lets the command run again.
 func (v victim) dieAt(d *mortal, place kill) {
-	r := d.faulty(url.Values{"do": {"kill"}, "at": {fmt.Sprint(place.at)}, "when": {place.when}, "ops": {"write"}}, v.command(d)...)
+	r := v.by(d).faulty(url.Values{"do": {"kill"}, "at": {fmt.Sprint(place.at)}, "when": {place.when}, "ops": {"write"}}, v.command(d)...)
 	if r.code != 0 && r.code != -1 { // 0: it had fewer writes this time
 		d.t.Errorf("a command that is killed: %v", r)
 	}
@@ -217,7 +226,7 @@ func (v victim) dieAt(d *mortal, place kill) {
 	if v.target != nil {
 		v.target(d).check()
 	}
-	if r := d.run(v.command(d)...); r.code != 0 {
+	if r := v.by(d).run(v.command(d)...); r.code != 0 {
 		d.t.Errorf("the next run after a kill (%v): %v", place, r)
 	}
 	d.ok("repair", "--missing") // as the next backup does: what reached some members only is copied to the others
@@ -245,11 +254,14 @@ func (v victim) finished(d *mortal) {
 	}
 }
 
-// whole demands that everything is there and nothing is damaged or lacking.
+// whole demands that everything is there and nothing is damaged or lacking. But a key slot that a kill left on fewer than half of the members
+// is not copied: it may be one that was removed while they were away. `key list` shows it, and somebody has to remove it.
 func (d *mortal) whole() {
 	d.t.Helper()
-	if o := d.check(); o.number("lacking") != 0 {
-		d.t.Errorf("something is lacking: %v", o)
+	for _, o := range d.ok("check", "--read-data", "--json").lines() {
+		if o["lacking"] == true && !strings.HasPrefix(o.text("object"), "keys/") || o.number("damaged") > 0 {
+			d.t.Errorf("something is lacking: %v", o)
+		}
 	}
 	d.alive(false)
 }

@@ -26,12 +26,12 @@ const (
 //
 // Its fields must not be changed once it is in use.
 type Trap struct {
-	At     int    // the operation, from 1 on; 0 never springs
-	When   When   //
-	Ops    Op     // the kinds that count; 0: Any
-	Once   bool   // after Spring everything goes on
-	Spring func() // called once
-	Seen   func(op Op, name string)
+	At     int                      // the operation, from 1 on; 0 never springs
+	When   When                     // the moment of it
+	Ops    Op                       // the kinds that count; 0: Any
+	Once   bool                     // after Spring everything goes on
+	Spring func()                   // called once; nil: nothing
+	Seen   func(op Op, name string) // called for each operation that counts, concurrently; nil: nobody
 
 	count  atomic.Int64
 	sprung atomic.Bool
