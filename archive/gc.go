@@ -109,14 +109,14 @@ func (a *Archive) readListed(ctx context.Context, on map[string]memberMask) (aga
 		if _, told := a.gc.bad[id]; told {
 			continue
 		}
-		r, err := a.readRecord(ctx, id)
+		r, err := a.readRecord(ctx, id, on[name].count())
 		switch {
+		case errors.Is(err, errBadRecord):
+			a.badRecord(id, err)
 		case errors.Is(err, remote.ErrNotExist):
 			again = true
-		case err != nil && (ctx.Err() != nil || tooFew(err)):
-			return false, err
 		case err != nil:
-			a.badRecord(id, err)
+			return false, fmt.Errorf("gc record %s: %w", id.Short(), err)
 		default:
 			a.noteRecord(r)
 		}
@@ -159,8 +159,8 @@ func (a *Archive) recordGeneration() int {
 	return a.gc.generation
 }
 
-// readRecord reads one record, from the cache or the first member whose copy proves itself.
-func (a *Archive) readRecord(ctx context.Context, id chunk.ID) (*Record, error) {
+// readRecord reads one record, from the cache or the first member whose copy proves itself. So many copies are listed.
+func (a *Archive) readRecord(ctx context.Context, id chunk.ID, copies int) (*Record, error) {
 	file := ""
 	if a.dir != "" {
 		file = filepath.Join(a.dir, "gc", id.String())
@@ -170,16 +170,32 @@ func (a *Archive) readRecord(ctx context.Context, id chunk.ID) (*Record, error) 
 			}
 		}
 	}
-	object, err := a.all.GetVerified(ctx, recordPrefix+id.String(), func(data []byte) error { return verifyNamed(id, data) })
+	var r *Record
+	var wrong int
+	object, err := a.all.GetVerified(ctx, recordPrefix+id.String(), func(data []byte) (err error) {
+		if err = verifyNamed(id, data); err == nil {
+			r, err = a.openRecord(id, data)
+		}
+		if err != nil {
+			wrong++
+		}
+		return err
+	})
 	if err != nil {
+		if wrong >= copies {
+			err = fmt.Errorf("%w: %w", errBadRecord, err)
+		}
 		return nil, err
 	}
-	r, err := a.openRecord(id, object)
-	if err == nil && file != "" {
+	if file != "" {
 		_ = writeCache(file, object) // it is a cache
 	}
-	return r, err
+	return r, nil
 }
+
+// errBadRecord is a record that does not prove itself in any of its copies. A copy that cannot be read is another matter: who goes on without it
+// relies on what it condemns.
+var errBadRecord = errors.New("no copy proves itself")
 
 // openRecord verifies and decodes a record.
 func (a *Archive) openRecord(id chunk.ID, object []byte) (*Record, error) {

@@ -236,6 +236,42 @@ func TestCondemnedCopies(t *testing.T) {
 	}
 }
 
+// A record that is listed and cannot be read is no record that condemns nothing: who went on without it would report as done what is about
+// to be deleted.
+func TestUnreadableRecord(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 1)
+	list := blobs(1, 6, 20_000)
+	a := b.open()
+	b.save(a, list...)
+	packs := b.packsOf(a, list)
+	w := b.writer(b.open())
+	if known, err := w.Known(chunk.Data, ids(list)); err != nil || !known {
+		t.Fatalf("known %v %v", known, err)
+	}
+	b.condemn(b.open(), packs...)
+	for i, s := range b.stores {
+		if i == 0 { // the other copy is not even the record
+			for _, name := range b.names(recordPrefix) {
+				change(t, b.mem[0], name, half)
+			}
+			continue
+		}
+		s.Set(fault.Rule{Op: fault.Get, Name: recordPrefix, Do: fault.Fail})
+	}
+	if id, err := w.Commit(t.Context(), newSnapshot()); err == nil {
+		t.Fatalf("snapshot %s was reported as done", id.Short())
+	}
+	if names := b.names(snapshotPrefix); len(names) != 3 {
+		t.Errorf("%q, want a snapshot with its mark and one without", names)
+	}
+	b.stores[1].Set()
+	b.fetchAll(b.open(), list)
+	if err := w.Suspend(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A changed copy of a snapshot that was forgotten meanwhile is not reported as done: what both need may be gone already, without a trace in
 // the index.
 func TestReplaceForgotten(t *testing.T) {
