@@ -240,18 +240,19 @@ func TestCheckpointDue(t *testing.T) {
 	var once sync.Once
 	o.fault = func(op, path string, offset int64) error {
 		if op == "read" && offset >= 1<<19 {
-			once.Do(func() { time.Sleep(2500 * time.Millisecond) }) // the poll finds it twice; the second time nothing is new
+			once.Do(func() { time.Sleep(4500 * time.Millisecond) }) // it is looked at four times, and at least twice nothing is new
 		}
 		return nil
 	}
 	mustRun(t, s, o)
-	if len(s.checkpoints) != 1 {
-		t.Errorf("%d checkpoints of a backup that stands still", len(s.checkpoints))
+	n := len(s.checkpoints) // one; on a busy machine a chunk may come to be saved after the first
+	if n < 1 || n > 2 {
+		t.Errorf("%d checkpoints of a backup that stands still", n)
 	}
 	o.CheckpointEvery, o.Force = -1, true
 	o.fault = nil
 	mustRun(t, s, o)
-	if len(s.checkpoints) != 1 {
+	if len(s.checkpoints) != n {
 		t.Error("a checkpoint although there were to be none")
 	}
 }
