@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,9 +69,26 @@ type world struct {
 	gone     map[chunk.ID]bool   // that somebody began to forget
 }
 
+// scope is a test that ends with one schedule: thousands of archives would stay open until the end of all.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+// Cleanup does what testing.TB's does.
+func (s *scope) Cleanup(fn func()) { s.cleanups = append(s.cleanups, fn) }
+
+func (s *scope) run() {
+	for _, fn := range slices.Backward(s.cleanups) {
+		fn()
+	}
+}
+
 func judge(t *testing.T, empty *bench, seed uint64) {
 	t.Helper()
-	w := &world{bench: empty.clone(t), rng: rand.New(rand.NewPCG(seed, 5)), promised: map[chunk.ID]string{}, gone: map[chunk.ID]bool{}}
+	end := &scope{TB: t}
+	defer end.run()
+	w := &world{bench: empty.clone(end), rng: rand.New(rand.NewPCG(seed, 5)), promised: map[chunk.ID]string{}, gone: map[chunk.ID]bool{}}
 	w.size, w.patience = 500, time.Minute // the machine may be busy
 	s := newScheduler(seed)
 	w.prepare()
