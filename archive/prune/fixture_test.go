@@ -33,6 +33,8 @@ type bench struct {
 	keys  *seal.Keys
 	clock int64
 	size  int // of a chunk
+
+	patience time.Duration // with members; 0: little
 }
 
 var fixed = time.Unix(1_800_000_000, 0)
@@ -85,7 +87,7 @@ func (b *bench) options() archive.Options {
 	return archive.Options{
 		Credentials: []seal.Credential{{KeyFile: &b.key}},
 		OpenIndex:   func(seal.ArchiveID) (archive.Index, error) { return index.NewMap(), nil },
-		Patience:    100 * time.Millisecond,
+		Patience:    max(b.patience, 100*time.Millisecond),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,17 +69,32 @@ type world struct {
 	gone     map[chunk.ID]bool   // that somebody began to forget
 }
 
+// scope is a test that ends with one schedule: thousands of archives would stay open until the end of all.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+// Cleanup does what testing.TB's does.
+func (s *scope) Cleanup(fn func()) { s.cleanups = append(s.cleanups, fn) }
+
+func (s *scope) run() {
+	for _, fn := range slices.Backward(s.cleanups) {
+		fn()
+	}
+}
+
 func judge(t *testing.T, empty *bench, seed uint64) {
 	t.Helper()
-	w := &world{bench: empty.clone(t), rng: rand.New(rand.NewPCG(seed, 5)), promised: map[chunk.ID]string{}, gone: map[chunk.ID]bool{}}
-	w.size = 500
+	end := &scope{TB: t}
+	defer end.run()
+	w := &world{bench: empty.clone(end), rng: rand.New(rand.NewPCG(seed, 5)), promised: map[chunk.ID]string{}, gone: map[chunk.ID]bool{}}
+	w.size, w.patience = 500, time.Minute // the machine may be busy
 	s := newScheduler(seed)
 	w.prepare()
 	w.cast(s)
-	c := chaos{}
-	if w.rng.IntN(3) > 0 {
-		c = chaos{fail: w.rng.IntN(4), lose: w.rng.IntN(4), twice: w.rng.IntN(20), stop: w.rng.IntN(3)}
-	}
+	much := w.rng.IntN(4)
+	c := chaos{fail: w.rng.IntN(1 + 3*much), lose: w.rng.IntN(1 + 3*much), twice: w.rng.IntN(1 + 15*much), stop: w.rng.IntN(1 + 2*much)}
 	ok := s.run(c)
 	if !ok {
 		t.Errorf("nothing moves any more")
@@ -124,7 +140,7 @@ func (w *world) cast(s *scheduler) {
 			act := make(name)
 			s.play(w.t.Context(), name, func(ctx context.Context, p *player) error {
 				b := *w.bench
-				b.via = p.via
+				b.via, b.patience = p.via, 0
 				return act(ctx, &b, p)
 			})
 		}
