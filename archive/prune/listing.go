@@ -120,30 +120,6 @@ func (g *Prune) list(ctx context.Context, prefix string, fn func(member int, inf
 	})
 }
 
-// listSnapshots lists the snapshots on all members: for each, whether any has its mark.
-func (g *Prune) listSnapshots(ctx context.Context) (map[chunk.ID]bool, error) {
-	ids, marks := map[chunk.ID]bool{}, map[chunk.ID]bool{}
-	err := g.list(ctx, "snapshots/", func(_ int, info remote.Info) {
-		id, mark, ok := archive.ParseSnapshotName(info.Name)
-		switch {
-		case !ok:
-		case mark:
-			marks[id] = true
-		default:
-			ids[id] = false
-		}
-	})
-	for id := range ids {
-		ids[id] = marks[id]
-	}
-	for id := range marks {
-		if _, ok := ids[id]; !ok && g.a.Forgotten(id) {
-			ids[id] = true // its mark is left: deleted with it
-		}
-	}
-	return ids, err
-}
-
 // listPacks makes the one listing of packs, index packs, sessions and records.
 func (g *Prune) listPacks(ctx context.Context) error {
 	g.packs, g.segments = map[pack.ID]*packUse{}, map[pack.ID]listed{}

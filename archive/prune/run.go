@@ -15,7 +15,6 @@ import (
 	"cairn/index"
 	"cairn/pack"
 	"cairn/remote"
-	"cairn/snapshot"
 )
 
 // Catalog is what the collector asks of the local index beyond what the archive does. index.Index and index.Map satisfy it.
@@ -350,52 +349,4 @@ func (g *Prune) Name(ctx context.Context) (bool, error) {
 			"see `cairn member list`; when all members answer again, run `cairn repair --missing` and then prune again")
 	}
 	return true, g.ownSegments()
-}
-
-// readSnapshots lists the snapshots on all members and reads those that are new. A snapshot that vanishes while it is read was replaced, or
-// forgotten: what took its place is found by listing again.
-func (g *Prune) readSnapshots(ctx context.Context) ([]*snapshot.Snapshot, error) {
-	var list []*snapshot.Snapshot
-	for range maxListings {
-		ids, err := g.listSnapshots(ctx)
-		if err != nil {
-			return nil, err
-		}
-		// Records come after the listing: who forgets publishes his record first.
-		if _, err := g.a.Records(ctx); err != nil {
-			return nil, err
-		}
-		fresh := map[chunk.ID]bool{}
-		g.forgotten = g.forgotten[:0]
-		for id, marked := range ids {
-			switch {
-			case g.a.Forgotten(id):
-				g.forgotten = append(g.forgotten, id)
-			case !g.walked(id, marked) && !slices.ContainsFunc(list, func(s *snapshot.Snapshot) bool { return s.ID == id }):
-				fresh[id] = marked
-			}
-		}
-		more, damaged, err := g.a.ReadSnapshots(ctx, fresh)
-		if err != nil {
-			return nil, err
-		}
-		if list = append(list, more...); len(damaged) == 0 {
-			g.o.Progress.TotalSnapshots.Store(uint64(len(g.snapshots) + len(list)))
-			return list, nil
-		}
-		for _, d := range damaged {
-			if !errors.Is(d.Err, remote.ErrNotExist) {
-				return nil, &DamageError{Err: fmt.Errorf("%w: nobody knows what it needs", d), Next: fmt.Sprintf("`cairn repair` heals it if another copy is good; if it is lost, `cairn forget %s` gives it up, and prune works again", d.ID)}
-			}
-		}
-	}
-	return nil, errors.New("snapshots vanish while they are read, again and again")
-}
-
-const maxListings = 16
-
-// walked says whether a snapshot needs no other look. One that was incomplete and has its mark by now does.
-func (g *Prune) walked(id chunk.ID, marked bool) bool {
-	complete, ok := g.snapshots[id]
-	return ok && (complete || !marked)
 }
