@@ -21,6 +21,7 @@ import (
 // gets its floor here.
 var floors = map[string]int{
 	"cmd/cairn":          8,
+	"agent/source":       6,
 	"archive/backup":     5,
 	"archive/restore":    5,
 	"archive/check":      5,
