@@ -1,0 +1,117 @@
+package driver
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// fence is a plain PostgreSQL dump without its own \restrict and \unrestrict, which the caller puts around it anew: whoever wrote the dump may
+// have known its key, and an older psql does not know them at all. Its end is held back until the dump has proved complete; a dump that is
+// not gives an error in the place of its end.
+type fence struct {
+	src  io.Reader
+	mark string
+	head bool // is behind us
+	buf  []byte
+	err  error // of src
+	done bool  // buf is the rest
+}
+
+const (
+	restrict  = `\restrict `
+	fenceRead = 64 << 10
+	fenceHead = 4 << 10 // the line is among the first
+)
+
+func (f *fence) Read(b []byte) (int, error) {
+	for !f.done && (!f.head || len(f.buf) <= proofSize) {
+		f.fill()
+	}
+	ready := f.buf
+	if !f.done {
+		ready = f.buf[:len(f.buf)-proofSize]
+	}
+	if len(ready) == 0 {
+		return 0, f.err
+	}
+	n := copy(b, ready)
+	f.buf = f.buf[n:]
+	return n, nil
+}
+
+// fill reads more, and at the end looks at it.
+func (f *fence) fill() {
+	buf := make([]byte, len(f.buf), len(f.buf)+fenceRead)
+	copy(buf, f.buf)
+	n, err := f.src.Read(buf[len(buf):cap(buf)])
+	f.buf = buf[:len(buf)+n]
+	if !f.head && (len(f.buf) >= fenceHead || err != nil) {
+		f.head = true
+		f.buf = withoutRestrict(f.buf)
+	}
+	if err == nil {
+		return
+	}
+	f.done, f.err = true, err
+	if err != io.EOF {
+		return
+	}
+	if complete(f.buf, f.mark) {
+		f.buf = withoutUnrestrict(f.buf)
+	} else {
+		f.err = fmt.Errorf("the dump does not end with %q: it is not complete", f.mark)
+	}
+}
+
+// withoutRestrict drops the line from the comments at the beginning.
+func withoutRestrict(b []byte) []byte {
+	for at := 0; ; {
+		end := bytes.IndexByte(b[at:], '\n') + 1
+		line := b[at : at+end]
+		if bytes.HasPrefix(line, []byte(restrict)) {
+			return append(b[:at:at], b[at+end:]...)
+		}
+		if end == 0 || len(line) > 1 && !bytes.HasPrefix(line, []byte("--")) {
+			return b
+		}
+		at += end
+	}
+}
+
+func withoutUnrestrict(b []byte) []byte {
+	b = bytes.TrimRight(b, "\n")
+	if i := bytes.LastIndexByte(b, '\n') + 1; bytes.HasPrefix(b[i:], []byte(unrestrict)) {
+		b = b[:i]
+	}
+	return append(b, '\n')
+}
+
+// knowsFence says whether a psql of this version has \restrict.
+func knowsFence(version string) bool {
+	m := versionPattern.FindStringSubmatch(version)
+	if m == nil {
+		return false
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	since, listed := map[int]int{13: 22, 14: 19, 15: 14, 16: 10, 17: 6}[major]
+	return major >= 18 || listed && minor >= since
+}
+
+// versionPattern finds 15.18 in "psql (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", and 18 in "18beta1".
+var versionPattern = regexp.MustCompile(`\) ([0-9]+)(?:\.([0-9]+))?`)
+
+// fenced puts a script between what makes it one transaction, without psql's own commands. The last thing psql says is token: then it has
+// read all of it, and did not end early with status 0.
+func fenced(script io.Reader, known bool, begin, commit, token string) io.Reader {
+	before, after := begin, commit+"SELECT '"+token+"';\n"
+	if known {
+		key := random()
+		before, after = restrict+key+"\n"+before, after+unrestrict+key+"\n"
+	}
+	return io.MultiReader(strings.NewReader(before), script, strings.NewReader(after))
+}
