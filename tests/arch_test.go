@@ -45,6 +45,8 @@ var floors = map[string]int{
 	"snapshot/retention": 2,
 	"snapshot/pattern":   1,
 	"snapshot":           1,
+	"agent/secret":       2,
+	"agent/variable":     2,
 	"agent/document":     1,
 	"agent/schedule":     0,
 	"chunk":              0,
