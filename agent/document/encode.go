@@ -22,6 +22,28 @@ func (n *Node) Encode() []byte {
 	return []byte(b.String())
 }
 
+// Flow writes a node on one line.
+func (n *Node) Flow() []byte {
+	var parts []string
+	switch n.Kind {
+	case List:
+		for _, item := range n.Items {
+			parts = append(parts, string(item.Flow()))
+		}
+		return []byte("[" + strings.Join(parts, ", ") + "]")
+	case Map:
+		for _, e := range n.Entries {
+			parts = append(parts, quote(e.Key)+": "+string(e.Value.Flow()))
+		}
+		return []byte("{" + strings.Join(parts, ", ") + "}")
+	case Null:
+		return []byte("null")
+	case Plain:
+		return []byte(n.Text)
+	}
+	return []byte(quote(n.Text))
+}
+
 // write writes a value behind a key or a dash; top is for what begins at the begin of a line.
 func write(b *strings.Builder, n *Node, indent int, top bool) {
 	pad := strings.Repeat("  ", indent)

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -122,7 +123,7 @@ func (p Place) excerpt() string {
 	if p.File == nil || p.Line < 1 || p.Line > len(p.File.lines) {
 		return ""
 	}
-	line := []rune(conceal(strings.TrimRight(p.File.lines[p.Line-1], " \t\r")))
+	line := []rune(strings.Map(visible, conceal(strings.TrimRight(p.File.lines[p.Line-1], " \t\r"))))
 	if len(line) > maxExcerpt {
 		line = append(line[:maxExcerpt:maxExcerpt], '…')
 	}
@@ -136,6 +137,14 @@ func (p Place) excerpt() string {
 		}
 	}
 	return margin + string(line) + "\n" + indent + "^"
+}
+
+// visible keeps a file from speaking to the terminal of who reads about it.
+func visible(r rune) rune {
+	if unicode.IsControl(r) && r != '\t' {
+		return '\ufffd'
+	}
+	return r
 }
 
 // secretName is the end of a name behind which a secret may stand, and what comes between.

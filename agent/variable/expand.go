@@ -195,11 +195,11 @@ func (s *Scope) overflow(n *document.Node) {
 	s.full = true
 }
 
-// value is what one reference stands for; scan told already which ones there are not.
+// value is what one reference stands for. One that stands for nothing stays as it is: that has been told, by scan or here.
 func (s *Scope) value(n *document.Node, ref string) string {
 	name, key, ok := parseReference(ref)
 	if !ok {
-		return ""
+		return ref
 	}
 	at := n.Place.Find(ref, strings.Count(n.Text, "\n")+2)
 	if name != "item" {
@@ -208,7 +208,7 @@ func (s *Scope) value(n *document.Node, ref string) string {
 			s.problems.Add(at, "variable %s is a list: it stands alone as an item of a list, or behind each", name)
 		}
 		if v == nil {
-			return ""
+			return ref
 		}
 		return v.Text
 	}
@@ -226,5 +226,5 @@ func (s *Scope) value(n *document.Node, ref string) string {
 	default:
 		return v.Text
 	}
-	return ""
+	return ref
 }
