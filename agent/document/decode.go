@@ -213,7 +213,7 @@ func (d *Decoder) wrong(n *Node, want string) {
 
 // Suggest says which of the names may have been meant.
 func Suggest(name string, known []string) string {
-	best, least := "", max(2, len(name)/3)+1
+	best, least := "", min(max(2, len(name)/3), 4)+1
 	for _, k := range known {
 		if n := distance(strings.ToLower(name), strings.ToLower(k)); n < least {
 			best, least = k, n

@@ -45,7 +45,7 @@ const maxProblems = 50
 
 // Add notes a mistake. The same one at the same place is noted once.
 func (p *Problems) Add(at Place, format string, args ...any) {
-	problem := Problem{at, fmt.Sprintf(format, args...)}
+	problem := Problem{at, strings.Map(visible, fmt.Sprintf(format, args...))}
 	switch {
 	case p.told[lineOf{at.File, at.Line}]:
 	case slices.Contains(p.list, problem):
@@ -149,7 +149,7 @@ func visible(r rune) rune {
 
 // secretName is the end of a name behind which a secret may stand, and what comes between.
 var (
-	secretName  = regexp.MustCompile(`(?i)(passwords?|passwd|passphrase|pwd|secrets?|tokens?|api_?key|authorization|cookie|credentials?)["']?\s*[,:=]\s*`)
+	secretName  = regexp.MustCompile(`(?i)(passwords?|passwd|passphrase|pwd|secrets?|tokens?|api[-_]?key|authorization|cookie|credentials?)["']?\s*[,:=]\s*`)
 	urlPassword = regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]*@`)
 )
 
@@ -173,7 +173,7 @@ func conceal(line string) string {
 // SecretName says whether what is called so is a secret, by its name.
 func SecretName(name string) bool { return secretEnd.MatchString(name) }
 
-var secretEnd = regexp.MustCompile(`(?i)(password|passwd|passphrase|pwd|secret|token|api_?key|authorization|cookie|credential)$`)
+var secretEnd = regexp.MustCompile(`(?i)(password|passwd|passphrase|pwd|secret|token|api[-_]?key|authorization|cookie|credential)$`)
 
 // Find is the place of a text that stands at this place or in the lines after it; this place, if it is not found there.
 func (p Place) Find(text string, lines int) Place {

@@ -36,6 +36,9 @@ func (c checker) bad(pointer any, outer any, format string, args ...any) {
 func (f *File) check(d *document.Decoder) {
 	c := checker{f, d}
 	c.name(&f.Name, f, "the name of a source")
+	if strings.ContainsAny(f.Name, " :") { // it stands in series, unit names and on command lines
+		c.bad(&f.Name, nil, "%q: the name of a source has no spaces and colons", f.Name)
+	}
 	c.labels()
 	c.schedule(&f.Schedule, nil, f.Schedule)
 	c.keep(&f.Keep, nil, f.Keep)

@@ -46,12 +46,12 @@ func (h *Hook) setDefaults(name string) {
 
 func (p *Part) setDefaults() {
 	p.Class = cmp.Or(p.Class, Data)
-	p.Name = cmp.Or(p.Name, p.defaultName())
 	for _, path := range []*string{p.path(), p.staging()} {
 		if path != nil && *path != "" {
-			*path = strings.TrimRight(*path, "/") + strings.Repeat("/", btoi(strings.Trim(*path, "/") == ""))
+			*path = cmp.Or(strings.TrimRight(*path, "/"), "/")
 		}
 	}
+	p.Name = cmp.Or(p.Name, p.defaultName())
 	if p.Postgres != nil {
 		if p.Postgres.Globals == nil {
 			yes := true
@@ -65,13 +65,6 @@ func (p *Part) setDefaults() {
 	if p.Export != nil {
 		p.Export.Method = cmp.Or(p.Export.Method, "POST")
 	}
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // path is what a part reads from the file system; nil for streams. The files of a Fedora staging directory come and go, so they are none.
