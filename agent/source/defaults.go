@@ -95,7 +95,7 @@ func (p *Part) staging() *string {
 func (f *File) paths() []string {
 	var paths []string
 	for i := range f.Parts {
-		if path := f.Parts[i].path(); path != nil && f.Parts[i].SQLite == nil && filepath.IsAbs(*path) {
+		if path := f.Parts[i].path(); path != nil && f.Parts[i].SQLite == nil && filepath.IsAbs(*path) && filepath.Clean(*path) == *path {
 			paths = append(paths, *path)
 		}
 	}

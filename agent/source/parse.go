@@ -39,7 +39,7 @@ func Parse(name string, data []byte, o ParseOptions) (*File, error) {
 	}
 	merged, declared := o.withProfile(root, problems)
 	if !merged.Get("source").IsScalar() {
-		merged.Set(document.Entry{Key: "source", Value: document.NewText(nameOf(name)), Place: root.Place})
+		merged.Set(document.Entry{Key: "source", Value: &document.Node{Kind: document.Text, Text: nameOf(name), Place: root.Place}, Place: root.Place})
 	}
 	scope := variable.New(merged, root, declared, o.Vars, problems)
 	f := &File{}

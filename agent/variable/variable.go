@@ -182,16 +182,21 @@ func parseReference(ref string) (name, key string, ok bool) {
 	return name, key, closed && varName.MatchString(name) && (!dotted || name == "item" && varName.MatchString(key))
 }
 
-// unused tells of variables that do nothing: most of them are misspelled. Those that the profile declares may have lost their use with a part.
+// unused tells of variables that do nothing: most of them are misspelled. Those that the profile declares may have lost their use with a part, and
+// where an unknown variable is used, that has been told and is the same mistake seen from the other side.
 func (s *Scope) unused(root *document.Node, declared []string, used map[string]bool) {
 	vars := root.Get("vars")
 	if vars == nil {
 		return
 	}
+	for name := range used {
+		if _, known := s.raw[name]; !known && name != "item" {
+			return
+		}
+	}
 	for _, e := range vars.Entries {
 		if !used[e.Key] && s.raw[e.Key] != nil && !slices.Contains(declared, e.Key) {
-			missing := slices.DeleteFunc(slices.Sorted(maps.Keys(used)), func(name string) bool { _, known := s.raw[name]; return known })
-			s.problems.Add(e.Place, "variable %s is not used%s", e.Key, document.Suggest(e.Key, append(missing, declared...)))
+			s.problems.Add(e.Place, "variable %s is not used%s", e.Key, document.Suggest(e.Key, declared))
 		}
 	}
 }
