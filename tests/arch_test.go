@@ -22,7 +22,8 @@ import (
 var floors = map[string]int{
 	"cmd/cairn":           8,
 	"agent/source/driver": 6,
-	"agent/source":        5,
+	"agent/source":        5, // its children stand on it, on 6
+	"agent/source/unit":   6,
 	"archive/backup":      5,
 	"archive/restore":     5,
 	"archive/check":       5,
@@ -46,6 +47,10 @@ var floors = map[string]int{
 	"snapshot/retention":  2,
 	"snapshot/pattern":    1,
 	"snapshot":            1,
+	"agent/secret":        2,
+	"agent/variable":      2,
+	"agent/document":      1,
+	"agent/schedule":      0,
 	"chunk":               0,
 	"remote":              0,
 	"agent/process":       0,

@@ -1,6 +1,11 @@
 package source
 
-import "time"
+import (
+	"time"
+
+	"cairn/agent/document"
+	"cairn/agent/secret"
+)
 
 // File is one source.
 type File struct {
@@ -30,6 +35,9 @@ type File struct {
 
 	Verify  []Verify `yaml:"verify"`
 	Restore Restore  `yaml:"restore"`
+
+	Path      string `yaml:"-"` // of the file, when Load or Find read it
+	Effective []byte `yaml:"-"` // the file with its profile put in and its variables as they are written, if Parse made it (see Marshal)
 }
 
 // Labels say whose data this is; they go into the snapshot.
@@ -114,12 +122,26 @@ type Run struct {
 	Secrets map[string]Secret `yaml:"secrets"`
 }
 
-// Secret names where a value is. Exactly one is set.
-type Secret struct {
-	Env        string   `yaml:"env"`
-	File       string   `yaml:"file"`
-	Command    []string `yaml:"command"`
-	Credential string   `yaml:"credential"` // of systemd: a file in $CREDENTIALS_DIRECTORY
+// Secret names where a value is; Hidden is the value.
+type (
+	Secret = secret.Secret
+	Hidden = secret.Hidden
+)
+
+// ReadNode takes a program with its arguments from a list, or from a map with more.
+func (r *Run) ReadNode(n *document.Node, d *document.Decoder) {
+	switch {
+	case n.Kind == document.List:
+		m := document.NewMap()
+		m.Place = n.Place
+		m.Set(document.Entry{Key: "args", Value: n, Place: n.Place})
+		d.Struct(m, r)
+	case n.IsScalar():
+		d.Problems.Add(n.Place, "want a list: [program, argument, …]; no shell takes a text apart (hooks have `shell:` for that)")
+		r.Args = []string{n.Text} // it is given, if in the wrong way
+	default:
+		d.Struct(n, r)
+	}
 }
 
 // Server is how a database server is reached. Empty fields are the client program's defaults.

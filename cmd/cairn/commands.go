@@ -16,6 +16,7 @@ func commands(e *env) []*cli.Command {
 		statsCommand(e),
 		statusCommand(e),
 		tagCommand(e),
+		sourceCommand(e),
 		forgetCommand(e),
 		pruneCommand(e),
 		copyCommand(e),

@@ -32,13 +32,11 @@ func newClient(ctx context.Context, s source.Server, o Options) (*client, error)
 	if s.Password == nil {
 		return c, nil
 	}
-	if o.Secret == nil {
-		return nil, errors.New("nothing was given that reads the password")
-	}
-	var err error
-	if c.password, err = o.Secret(ctx, *s.Password); err != nil {
+	value, err := s.Password.Value(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("read the password: %w", err)
 	}
+	c.password = value.Reveal()
 	if strings.ContainsRune(c.password, 0) {
 		return nil, errors.New("the password has a NUL in it")
 	}

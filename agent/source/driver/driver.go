@@ -9,10 +9,8 @@ import (
 	"cairn/agent/source"
 )
 
-// Options are what all drivers need of their caller. The zero value works without passwords.
+// Options are what all drivers need of their caller. The zero value works.
 type Options struct {
-	// Secret reads a secret; it is called at the moment of use.
-	Secret func(ctx context.Context, s source.Secret) (string, error)
 	// TempDir is where SQLite's copies are made; empty: the system's.
 	TempDir string
 	// Stderr gets the messages of the programs, masked; may be nil.

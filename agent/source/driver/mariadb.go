@@ -53,7 +53,7 @@ func mariadbStreams(ctx context.Context, p *source.MariaDB, o Options) (*Set, er
 	sql, err := m.find(ctx, "mariadb", "mysql")
 	switch {
 	case err == nil:
-		if slices.Equal(names, []string{all}) {
+		if slices.Equal(names, []string{source.All}) {
 			if names, err = m.databases(ctx, sql); err != nil {
 				return nil, fmt.Errorf("list the databases: %w", err)
 			}
@@ -61,7 +61,7 @@ func mariadbStreams(ctx context.Context, p *source.MariaDB, o Options) (*Set, er
 		if set.Warnings, err = m.unsafe(ctx, sql, names); err != nil {
 			return nil, err
 		}
-	case slices.Equal(names, []string{all}):
+	case slices.Equal(names, []string{source.All}):
 		return nil, err
 	}
 	args, err := dumpArgs(dump, names, p.IgnoreTable)

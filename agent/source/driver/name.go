@@ -6,7 +6,6 @@ import (
 )
 
 const (
-	all           = "all"           // in the place of the databases' names: those that the server has
 	globalsFile   = "globals.sql"   // PostgreSQL's roles and tablespaces
 	databasesFile = "databases.sql" // all databases of a MariaDB part
 	plainSuffix   = ".sql"

@@ -56,7 +56,7 @@ func postgresStreams(ctx context.Context, p *source.Postgres, o Options) (*Set, 
 		return nil, err
 	}
 	names := p.Databases
-	if slices.Equal(names, []string{all}) {
+	if slices.Equal(names, []string{source.All}) {
 		if names, err = pg.databases(ctx); err != nil {
 			return nil, fmt.Errorf("list the databases: %w", err)
 		}
