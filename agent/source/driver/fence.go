@@ -16,6 +16,7 @@ type fence struct {
 	src  io.Reader
 	mark string
 	head bool // is behind us
+	key  string
 	buf  []byte
 	err  error // of src
 	done bool  // buf is the rest
@@ -51,7 +52,7 @@ func (f *fence) fill() {
 	f.buf = buf[:len(buf)+n]
 	if !f.head && (len(f.buf) >= fenceHead || err != nil) {
 		f.head = true
-		f.buf = withoutRestrict(f.buf)
+		f.withoutRestrict()
 	}
 	if err == nil {
 		return
@@ -61,33 +62,36 @@ func (f *fence) fill() {
 		return
 	}
 	if complete(f.buf, f.mark) {
-		f.buf = withoutUnrestrict(f.buf)
+		f.withoutUnrestrict()
 	} else {
 		f.err = fmt.Errorf("the dump does not end with %q: it is not complete", f.mark)
 	}
 }
 
-// withoutRestrict drops the line from the comments at the beginning.
-func withoutRestrict(b []byte) []byte {
+// withoutRestrict drops the line from the comments at the beginning, and notes its key.
+func (f *fence) withoutRestrict() {
 	for at := 0; ; {
-		end := bytes.IndexByte(b[at:], '\n') + 1
-		line := b[at : at+end]
-		if bytes.HasPrefix(line, []byte(restrict)) {
-			return append(b[:at:at], b[at+end:]...)
+		end := bytes.IndexByte(f.buf[at:], '\n') + 1
+		line := f.buf[at : at+end]
+		if key, ok := bytes.CutPrefix(line, []byte(restrict)); ok {
+			f.key = string(key)
+			f.buf = append(f.buf[:at:at], f.buf[at+end:]...)
+			return
 		}
 		if end == 0 || len(line) > 1 && !bytes.HasPrefix(line, []byte("--")) {
-			return b
+			return
 		}
 		at += end
 	}
 }
 
-func withoutUnrestrict(b []byte) []byte {
-	b = bytes.TrimRight(b, "\n")
-	if i := bytes.LastIndexByte(b, '\n') + 1; bytes.HasPrefix(b[i:], []byte(unrestrict)) {
-		b = b[:i]
+// withoutUnrestrict drops the line with that key from the end.
+func (f *fence) withoutUnrestrict() {
+	line := []byte(unrestrict + f.key)
+	if i := bytes.LastIndex(f.buf, line); f.key != "" && i >= 0 {
+		f.buf = append(f.buf[:i:i], f.buf[i+len(line):]...)
 	}
-	return append(b, '\n')
+	f.buf = append(f.buf, '\n')
 }
 
 // knowsFence says whether a psql of this version has \restrict.
