@@ -141,8 +141,12 @@ func TestMariaDBReplace(t *testing.T) {
 	try(t, s.mysql, "mysql", "CREATE DATABASE was_empty CHARACTER SET latin2")
 	for _, as := range []string{"was_missing", "was_empty"} {
 		for _, src := range []func() error{
-			func() error { return refuse(t, driver.Job{Part: p, File: job.File, Database: "r1", As: as}, broken(dump)) },
-			func() error { return refuse(t, driver.Job{Part: p, File: job.File, Database: "r1", As: as}, half(dump)) },
+			func() error {
+				return refuse(t, driver.Job{Part: p, File: job.File, Database: "r1", As: as}, broken(dump))
+			},
+			func() error {
+				return refuse(t, driver.Job{Part: p, File: job.File, Database: "r1", As: as}, half(dump))
+			},
 			func() error {
 				return refuse(t, driver.Job{Part: p, File: job.File, Database: "r1", As: as}, bytes.NewReader(dump[:len(dump)-10]))
 			},

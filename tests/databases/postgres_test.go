@@ -78,8 +78,12 @@ func TestPostgresRoundTrip(t *testing.T) {
 		}
 		try(t, s.psql, as, "CREATE TABLE newer (x int)")
 		for _, src := range []func([]byte) error{
-			func(d []byte) error { return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, broken(d)) },
-			func(d []byte) error { return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, half(d)) },
+			func(d []byte) error {
+				return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, broken(d))
+			},
+			func(d []byte) error {
+				return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, half(d))
+			},
 		} {
 			t.Log(src(dump))
 			try(t, s.psql, as, "SELECT * FROM newer") // nothing is lost by what failed

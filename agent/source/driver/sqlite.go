@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"cairn/agent/process"
@@ -74,8 +75,13 @@ func (s *sqlite) exists() error {
 
 // program never writes to the database, waits 30 s for others' locks, and ends with an error at the first mistake.
 func (s *sqlite) program(script string) process.Command {
-	cmd := s.command("sqlite3", "-batch", "-bail", "-init", os.DevNull, "-readonly", s.path)
-	cmd.Stdin = strings.NewReader(".timeout 30000\n" + script)
+	return s.shell(strings.NewReader(".timeout 30000\n"+script), "-readonly")
+}
+
+// shell is sqlite3 without the settings that the user has for himself.
+func (s *sqlite) shell(script io.Reader, more ...string) process.Command {
+	cmd := s.command(slices.Concat([]string{"sqlite3", "-batch", "-bail", "-init", os.DevNull}, more, []string{s.path})...)
+	cmd.Stdin = script
 	return cmd
 }
 

@@ -34,7 +34,7 @@ func sqliteRestore(ctx context.Context, j Job, src io.Reader, o Options) (_ *Res
 	s := &sqlite{c, temp, ""}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, removeAll(temp, temp+"-journal"))
+			err = errors.Join(err, removeAll(temp, temp+"-journal", temp+"-wal", temp+"-shm"))
 		}
 	}()
 	fill := s.fillCopy
@@ -102,15 +102,13 @@ func (s *sqlite) fillText(ctx context.Context, src io.Reader) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	cmd := s.command("sqlite3", "-batch", "-bail", "-init", os.DevNull, s.path)
-	cmd.Stdin = &fence{src: src, mark: sqliteMark}
-	_, err = s.run(ctx, cmd)
+	_, err = s.run(ctx, s.shell(&fence{src: src, mark: sqliteMark}))
 	return err
 }
 
-// check reads the whole database.
+// check reads the whole database. It may write: of a database with a log it leaves none then.
 func (s *sqlite) check(ctx context.Context) error {
-	said, err := s.run(ctx, s.program("PRAGMA integrity_check;\n"))
+	said, err := s.run(ctx, s.shell(strings.NewReader("PRAGMA integrity_check;\n")))
 	if err != nil {
 		return err
 	}
