@@ -11,7 +11,7 @@
 //     take a half for the whole.
 //   - The texts named in Mask appear in no message and no error. Arguments do: a secret must not be among them.
 //
-// A Process is used by one goroutine at a time. If this program is killed, the others see their pipes close.
+// Read and Wait may be called side by side. If this program is killed, the others see their pipes close.
 package process
 
 import (
@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -77,7 +78,7 @@ type Process struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	out    io.Reader
-	ended  bool // out is
+	ended  atomic.Bool // out is
 	said   *tail
 	fed    chan error // nil without input; else one result
 }
@@ -160,14 +161,16 @@ func (n *noting) Read(b []byte) (int, error) {
 // Read reads the standard output.
 func (p *Process) Read(b []byte) (int, error) {
 	n, err := p.out.Read(b)
-	p.ended = p.ended || err == io.EOF
+	if err == io.EOF {
+		p.ended.Store(true)
+	}
 	return n, err
 }
 
 // Wait waits for the end. It returns nil, an *Error, the cause of the context's end, or what broke the input.
 func (p *Process) Wait() error {
 	defer p.cancel(nil)
-	if !p.ended {
+	if !p.ended.Load() {
 		p.cancel(errUnread)
 	}
 	err := p.cmd.Wait()

@@ -9,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -160,6 +159,3 @@ func (r *run) sameStream(ctx context.Context, full string, n *snapshot.Node) boo
 	old, err := snapshot.Find(ctx, p.Load, p.Content, p.Depth, full)
 	return err == nil && old.Type == snapshot.File && old.Size == n.Size && old.Depth == n.Depth && slices.Equal(old.Content, n.Content)
 }
-
-// grace is how long a command may take to end itself before it is killed.
-const grace = 5 * time.Second

@@ -173,6 +173,11 @@ func TestSQLiteRefuses(t *testing.T) {
 	if !strings.Contains(err.Error(), "damaged") && !strings.Contains(err.Error(), "malformed") {
 		t.Error(err)
 	}
+	hostile := "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n.shell echo harm > " + filepath.Join(t.TempDir(), "harm") + "\nCOMMIT;\n"
+	err = refuse(t, driver.Job{Part: part(file, ""), File: "x.sql", As: missing, Replace: true}, strings.NewReader(hostile))
+	if !strings.Contains(err.Error(), "safe mode") {
+		t.Error(err)
+	}
 	// Somebody has it open.
 	close := opened(t, file, "BEGIN; SELECT s FROM sums;")
 	var inUse *driver.InUseError

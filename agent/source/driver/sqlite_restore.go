@@ -102,8 +102,23 @@ func (s *sqlite) fillText(ctx context.Context, src io.Reader) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	_, err = s.run(ctx, s.shell(&fence{src: src, mark: sqliteMark}))
+	tool, err := s.find(ctx, "sqlite3")
+	if err != nil {
+		return err
+	}
+	var safe []string
+	if knowsSafe(tool.version) {
+		safe = []string{"-safe"} // a dump must not run programs or write other files
+	}
+	_, err = s.run(ctx, s.shell(&fence{src: src, mark: sqliteMark}, safe...))
 	return err
+}
+
+// knowsSafe says whether sqlite3 has the switch, from "3.40.1 2022-12-28 …".
+func knowsSafe(version string) bool {
+	var major, minor int
+	n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	return n == 2 && (major > 3 || major == 3 && minor >= 37)
 }
 
 // check reads the whole database. It may write: of a database with a log it leaves none then.
