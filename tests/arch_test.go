@@ -22,6 +22,7 @@ import (
 var floors = map[string]int{
 	"cmd/cairn":           8,
 	"agent/source/driver": 6,
+	"agent/source/dump":   5,
 	"agent/source":        5, // its children stand on it, on 6
 	"agent/source/unit":   6,
 	"archive/backup":      5,

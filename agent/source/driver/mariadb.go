@@ -11,12 +11,10 @@ import (
 
 	"cairn/agent/process"
 	"cairn/agent/source"
+	"cairn/agent/source/dump"
 )
 
-const (
-	mariadbMark = "-- Dump completed"
-	packet      = "--max-allowed-packet=1073741824" // one row may be as large as the server takes
-)
+const packet = "--max-allowed-packet=1073741824" // one row may be as large as the server takes
 
 // mariadb is one MariaDB or MySQL server.
 type mariadb struct {
@@ -44,11 +42,11 @@ func mariadbStreams(ctx context.Context, p *source.MariaDB, o Options) (*Set, er
 	if err != nil {
 		return nil, err
 	}
-	dump, err := m.find(ctx, "mariadb-dump", "mysqldump")
+	program, err := m.find(ctx, "mariadb-dump", "mysqldump")
 	if err != nil {
 		return nil, err
 	}
-	set := &Set{Tools: map[string]string{dump.name: dump.version}}
+	set := &Set{Tools: map[string]string{program.name: program.version}}
 	names := p.Databases
 	sql, err := m.find(ctx, "mariadb", "mysql")
 	switch {
@@ -64,23 +62,23 @@ func mariadbStreams(ctx context.Context, p *source.MariaDB, o Options) (*Set, er
 	case slices.Equal(names, []string{source.All}):
 		return nil, err
 	}
-	args, err := dumpArgs(dump, names, p.IgnoreTable)
+	args, err := dumpArgs(program, names, p.IgnoreTable)
 	if err != nil {
 		return nil, err
 	}
-	open := m.dump(func() (process.Command, error) { return m.program(dump.name, args...) }, mariadbMark)
+	open := m.dump(func() (process.Command, error) { return m.program(program.name, args...) }, dump.MariaDBMark)
 	set.Streams = []Stream{{File: databasesFile, Databases: names, Open: open}}
 	return set, nil
 }
 
 // dumpArgs: what is dumped is of the moment at which the one transaction begins, and no table is locked. The dump has no date in it.
-func dumpArgs(dump tool, names, ignored []string) ([]string, error) {
+func dumpArgs(program tool, names, ignored []string) ([]string, error) {
 	if len(names) == 0 {
 		return nil, errors.New("there is no database to dump")
 	}
 	args := []string{"--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob",
 		"--default-character-set=utf8mb4", "--skip-dump-date", packet}
-	if !strings.Contains(dump.version, "MariaDB") {
+	if !strings.Contains(program.version, "MariaDB") {
 		// MySQL's own program would name the server's past transactions, which another server refuses, and needs a privilege for tablespaces.
 		args = append(args, "--set-gtid-purged=OFF", "--no-tablespaces")
 	}
@@ -188,7 +186,7 @@ func (m *mariadb) unsafe(ctx context.Context, sql tool, names []string) ([]strin
 	return []string{"not of one moment with the rest, because their engine knows no transactions: " + strings.Join(tables, ", ")}, nil
 }
 
-// mysqlLiteral and backquote quote for SQL.
+// mysqlLiteral quotes for SQL.
 func mysqlLiteral(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
 }
@@ -200,5 +198,3 @@ func literals(names []string) string {
 	}
 	return strings.Join(quoted, ", ")
 }
-
-func backquote(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }

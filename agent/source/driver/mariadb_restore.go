@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cairn/agent/source/dump"
 	"cairn/remote"
 )
 
@@ -83,11 +84,11 @@ func (r *refill) rewrite(ctx context.Context, src io.Reader, to io.Writer) error
 	if err != nil {
 		return err
 	}
-	s := newScript(in, to, func(name string) (string, bool, error) { return r.place(ctx, name) })
-	if err := s.run(); err != nil {
+	s := dump.NewScript(in, to, func(name string) (string, bool, error) { return r.place(ctx, name) })
+	if err := s.Run(); err != nil {
 		return err
 	}
-	if err := whole.check(mariadbMark); err != nil {
+	if err := whole.check(dump.MariaDBMark); err != nil {
 		return err
 	}
 	if len(r.begun) == 0 {
@@ -137,7 +138,7 @@ func (r *refill) place(ctx context.Context, name string) (as string, wanted bool
 	}
 	r.begun = append(r.begun, begun{as, old})
 	if holds {
-		if _, err := r.query(ctx, r.sql, "DROP DATABASE "+backquote(as)+"; "+old); err != nil {
+		if _, err := r.query(ctx, r.sql, "DROP DATABASE "+dump.Backquote(as)+"; "+old); err != nil {
 			return as, false, fmt.Errorf("drop database %s: %w", as, err)
 		}
 	}
@@ -154,7 +155,7 @@ func (r *refill) look(ctx context.Context, name string) (old string, holds bool,
 	if err != nil || len(rows) == 0 {
 		return "", false, err
 	}
-	created, err := r.query(ctx, r.sql, "SHOW CREATE DATABASE "+backquote(name))
+	created, err := r.query(ctx, r.sql, "SHOW CREATE DATABASE "+dump.Backquote(name))
 	if err != nil {
 		return "", false, err
 	}
@@ -171,7 +172,7 @@ func (r *refill) undo(ctx context.Context) error {
 	defer cancel()
 	var all []error
 	for _, b := range r.begun {
-		statement := "DROP DATABASE IF EXISTS " + backquote(b.name)
+		statement := "DROP DATABASE IF EXISTS " + dump.Backquote(b.name)
 		if b.old != "" {
 			statement += "; " + b.old
 		}

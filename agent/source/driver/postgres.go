@@ -14,13 +14,7 @@ import (
 
 	"cairn/agent/process"
 	"cairn/agent/source"
-)
-
-// What complete dumps end with. The archive format has no mark; its table of contents is in front.
-const (
-	postgresMark = "-- PostgreSQL database dump complete"
-	globalsMark  = "-- PostgreSQL database cluster dump complete"
-	unrestrict   = `\unrestrict `
+	"cairn/agent/source/dump"
 )
 
 // lockWait bounds how long a dump waits for somebody who has locked a table for himself, in milliseconds.
@@ -51,7 +45,7 @@ func postgresStreams(ctx context.Context, p *source.Postgres, o Options) (*Set, 
 	if err != nil {
 		return nil, err
 	}
-	dump, err := pg.find(ctx, "pg_dump")
+	program, err := pg.find(ctx, "pg_dump")
 	if err != nil {
 		return nil, err
 	}
@@ -61,14 +55,14 @@ func postgresStreams(ctx context.Context, p *source.Postgres, o Options) (*Set, 
 			return nil, fmt.Errorf("list the databases: %w", err)
 		}
 	}
-	set := &Set{Tools: map[string]string{dump.name: dump.version}}
+	set := &Set{Tools: map[string]string{program.name: program.version}}
 	stable := pg.knowsRestrict(ctx)
 	if p.Globals == nil || *p.Globals {
 		args := pg.args("pg_dumpall", "--globals-only", lockWait)
 		if stable {
 			args = restrictKey(args, "")
 		}
-		set.Streams = append(set.Streams, Stream{File: globalsFile, Open: pg.dump(pg.make(args), globalsMark)})
+		set.Streams = append(set.Streams, Stream{File: globalsFile, Open: pg.dump(pg.make(args), dump.GlobalsMark)})
 	}
 	for _, name := range names {
 		set.Streams = append(set.Streams, pg.stream(name, p.Format, stable))
@@ -79,7 +73,7 @@ func postgresStreams(ctx context.Context, p *source.Postgres, o Options) (*Set, 
 // stream is the dump of one database, in one transaction of the server.
 func (pg *postgres) stream(name, format string, stable bool) Stream {
 	args := pg.args("pg_dump", lockWait, "--dbname="+connection(name))
-	file, mark := postgresFile(name, plainSuffix), postgresMark
+	file, mark := postgresFile(name, plainSuffix), dump.PostgresMark
 	switch {
 	case format == "custom":
 		args = append(args, "--format=custom", "--compress=0")

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"cairn/agent/process"
+	"cairn/agent/source/dump"
 	"cairn/remote"
 )
 
@@ -156,8 +157,16 @@ func (pg *postgres) loadPlain(ctx context.Context, database string, src io.Reade
 	}
 	token := random()
 	cmd := pg.psql(database)
-	cmd.Stdin = fenced(&fence{src: src, mark: postgresMark}, knowsFence(psql.version), "BEGIN;\n", "COMMIT;\n", token)
+	cmd.Stdin = dump.Fenced(dump.NewFence(src, dump.PostgresMark), fenceKey(psql), "BEGIN;\n", "COMMIT;\n", token)
 	return pg.believe(ctx, cmd, token)
+}
+
+// fenceKey is a key that nobody can have put into the dump; empty: this psql has no fences.
+func fenceKey(psql tool) string {
+	if !dump.KnowsFence(psql.version) {
+		return ""
+	}
+	return random()
 }
 
 func (pg *postgres) psql(database string) process.Command {
@@ -189,7 +198,7 @@ const globalsLimit = 64 << 20
 // restoreGlobals makes the roles and tablespaces that are missing. Those that are there stay as they are, with their passwords, unless replace is
 // set; then they get the properties of the dump. Memberships are granted in any case.
 func (pg *postgres) restoreGlobals(ctx context.Context, src io.Reader, replace bool) (*Result, error) {
-	text, err := io.ReadAll(io.LimitReader(&fence{src: src, mark: globalsMark}, globalsLimit+1))
+	text, err := io.ReadAll(io.LimitReader(dump.NewFence(src, dump.GlobalsMark), globalsLimit+1))
 	if err != nil {
 		return nil, err
 	}
@@ -204,14 +213,14 @@ func (pg *postgres) restoreGlobals(ctx context.Context, src io.Reader, replace b
 	for _, r := range rows {
 		there[r[0]] = true
 	}
-	script, kept := missingGlobals(string(text), there, replace)
+	script, kept := dump.MissingGlobals(string(text), there, replace)
 	psql, err := pg.find(ctx, "psql")
 	if err != nil {
 		return nil, err
 	}
 	token := random()
 	cmd := pg.psql(maintenance[0])
-	cmd.Stdin = fenced(strings.NewReader(script), knowsFence(psql.version), "BEGIN;\n", "COMMIT;\n", token)
+	cmd.Stdin = dump.Fenced(strings.NewReader(script), fenceKey(psql), "BEGIN;\n", "COMMIT;\n", token)
 	if err := pg.believe(ctx, cmd, token); err != nil {
 		return nil, err
 	}
@@ -221,52 +230,4 @@ func (pg *postgres) restoreGlobals(ctx context.Context, src io.Reader, replace b
 		r.Warnings = append(r.Warnings, "left as they are: roles and tablespaces "+strings.Join(kept, ", "))
 	}
 	return r, nil
-}
-
-// missingGlobals leaves out what concerns roles and tablespaces that are there. A tablespace cannot be made within a transaction.
-func missingGlobals(text string, there map[string]bool, replace bool) (script string, kept []string) {
-	var b strings.Builder
-	for statement := range statements(text) {
-		what, name := globalOf(statement)
-		create := strings.HasPrefix(what, "CREATE")
-		switch {
-		case name != "" && there[name] && (create || !replace):
-			if create {
-				kept = append(kept, name)
-			}
-		case what == "CREATE TABLESPACE":
-			b.WriteString("COMMIT;\n" + statement + ";\nBEGIN;\n")
-		default:
-			b.WriteString(statement + ";\n")
-		}
-	}
-	return b.String(), kept
-}
-
-// globalOf says what a statement of pg_dumpall does, and to whom; name is empty when it may be done in any case.
-func globalOf(statement string) (what, name string) {
-	for _, what := range [...]string{"CREATE ROLE", "ALTER ROLE", "COMMENT ON ROLE", "CREATE TABLESPACE", "ALTER TABLESPACE", "COMMENT ON TABLESPACE"} {
-		if rest, ok := strings.CutPrefix(statement, what+" "); ok {
-			return what, firstIdent(rest)
-		}
-	}
-	return "", ""
-}
-
-func firstIdent(s string) string {
-	quoted, isQuoted := strings.CutPrefix(s, `"`)
-	if !isQuoted {
-		name, _, _ := strings.Cut(s, " ")
-		return name
-	}
-	var b strings.Builder
-	for {
-		before, after, _ := strings.Cut(quoted, `"`)
-		b.WriteString(before)
-		if !strings.HasPrefix(after, `"`) {
-			return b.String()
-		}
-		b.WriteByte('"')
-		quoted = after[1:]
-	}
 }

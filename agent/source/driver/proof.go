@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"cairn/agent/process"
+	"cairn/agent/source/dump"
 )
 
 // proof lets a stream pass and keeps its end, to see whether the dump is complete.
@@ -18,13 +18,11 @@ type proof struct {
 	end  []byte
 }
 
-const proofSize = 512
-
 func (p *proof) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	p.size += int64(n)
-	p.end = append(p.end, b[max(0, n-proofSize):n]...)
-	if over := len(p.end) - proofSize; over > 0 {
+	p.end = append(p.end, b[max(0, n-dump.TailSize):n]...)
+	if over := len(p.end) - dump.TailSize; over > 0 {
 		p.end = append(p.end[:0], p.end[over:]...)
 	}
 	return n, err
@@ -35,19 +33,10 @@ func (p *proof) check(mark string) error {
 	switch {
 	case p.size == 0:
 		return errors.New("nothing came: the dump is empty")
-	case !complete(p.end, mark):
+	case !dump.Complete(p.end, mark):
 		return fmt.Errorf("the dump does not end with %q: it is not complete", strings.TrimSpace(mark))
 	}
 	return nil
-}
-
-// complete says whether a dump that ends so ends with mark. What pg_dump puts behind its last words (\unrestrict) does not count.
-func complete(end []byte, mark string) bool {
-	end = bytes.TrimRight(end, "-\n ")
-	if i := bytes.LastIndexByte(end, '\n'); bytes.HasPrefix(end[i+1:], []byte(unrestrict)) {
-		end = bytes.TrimRight(end[:i+1], "-\n ")
-	}
-	return bytes.HasSuffix(end, []byte(mark))
 }
 
 // dump makes the Open of a stream out of a program whose output ends with mark.

@@ -14,11 +14,11 @@ import (
 
 	"cairn/agent/process"
 	"cairn/agent/source"
+	"cairn/agent/source/dump"
 )
 
 const (
 	sqliteMagic = "SQLite format 3\x00"
-	sqliteMark  = "COMMIT;" // a dump that met an error ends with ROLLBACK
 )
 
 // sqlite is one database file. The program sqlite3 is used, not a library: it follows the locks that the application's own library takes, and
@@ -90,7 +90,7 @@ func (s *sqlite) dumpText(ctx context.Context) (io.Reader, func() error, error) 
 	if err := s.exists(); err != nil {
 		return nil, nil, err
 	}
-	return s.dump(func() (process.Command, error) { return s.program(".dump\n"), nil }, sqliteMark)(ctx)
+	return s.dump(func() (process.Command, error) { return s.program(".dump\n"), nil }, dump.SQLiteMark)(ctx)
 }
 
 // backup copies the database into a temporary file, and that is the stream. The transaction that is begun before keeps the copy at one moment:

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"cairn/agent/source"
+	"cairn/agent/source/dump"
 	"cairn/remote"
 )
 
@@ -110,7 +111,7 @@ func (s *sqlite) fillText(ctx context.Context, src io.Reader) error {
 	if knowsSafe(tool.version) {
 		safe = []string{"-safe"} // a dump must not run programs or write other files
 	}
-	_, err = s.run(ctx, s.shell(&fence{src: src, mark: sqliteMark}, safe...))
+	_, err = s.run(ctx, s.shell(dump.NewFence(src, dump.SQLiteMark), safe...))
 	return err
 }
 

@@ -1,4 +1,4 @@
-package driver
+package dump
 
 import (
 	"bytes"
@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// fence is a plain PostgreSQL dump without its own \restrict and \unrestrict, which the caller puts around it anew: whoever wrote the dump may
+// Fence is a plain PostgreSQL dump without its own \restrict and \unrestrict, which the caller puts around it anew: whoever wrote the dump may
 // have known its key, and an older psql does not know them at all. Its end is held back until the dump has proved complete; a dump that is
 // not gives an error in the place of its end.
-type fence struct {
+type Fence struct {
 	src  io.Reader
 	mark string
 	head bool // is behind us
@@ -22,19 +22,23 @@ type fence struct {
 	done bool  // buf is the rest
 }
 
+// NewFence begins with a dump that is to end with mark.
+func NewFence(src io.Reader, mark string) *Fence { return &Fence{src: src, mark: mark} }
+
 const (
-	restrict  = `\restrict `
-	fenceRead = 64 << 10
-	fenceHead = 4 << 10 // the line is among the first
+	unrestrict = `\unrestrict `
+	restrict   = `\restrict `
+	fenceRead  = 64 << 10
+	fenceHead  = 4 << 10 // the line is among the first
 )
 
-func (f *fence) Read(b []byte) (int, error) {
-	for !f.done && (!f.head || len(f.buf) <= proofSize) {
+func (f *Fence) Read(b []byte) (int, error) {
+	for !f.done && (!f.head || len(f.buf) <= TailSize) {
 		f.fill()
 	}
 	ready := f.buf
 	if !f.done {
-		ready = f.buf[:len(f.buf)-proofSize]
+		ready = f.buf[:len(f.buf)-TailSize]
 	}
 	if len(ready) == 0 {
 		return 0, f.err
@@ -45,7 +49,7 @@ func (f *fence) Read(b []byte) (int, error) {
 }
 
 // fill reads more, and at the end looks at it.
-func (f *fence) fill() {
+func (f *Fence) fill() {
 	buf := make([]byte, len(f.buf), len(f.buf)+fenceRead)
 	copy(buf, f.buf)
 	n, err := f.src.Read(buf[len(buf):cap(buf)])
@@ -61,7 +65,7 @@ func (f *fence) fill() {
 	if err != io.EOF {
 		return
 	}
-	if complete(f.buf, f.mark) {
+	if Complete(f.buf, f.mark) {
 		f.withoutUnrestrict()
 	} else {
 		f.err = fmt.Errorf("the dump does not end with %q: it is not complete", f.mark)
@@ -69,7 +73,7 @@ func (f *fence) fill() {
 }
 
 // withoutRestrict drops the line from the comments at the beginning, and notes its key.
-func (f *fence) withoutRestrict() {
+func (f *Fence) withoutRestrict() {
 	for at := 0; ; {
 		end := bytes.IndexByte(f.buf[at:], '\n') + 1
 		line := f.buf[at : at+end]
@@ -86,7 +90,7 @@ func (f *fence) withoutRestrict() {
 }
 
 // withoutUnrestrict drops the line with that key from the end.
-func (f *fence) withoutUnrestrict() {
+func (f *Fence) withoutUnrestrict() {
 	line := []byte(unrestrict + f.key)
 	if i := bytes.LastIndex(f.buf, line); f.key != "" && i >= 0 {
 		f.buf = append(f.buf[:i:i], f.buf[i+len(line):]...)
@@ -94,8 +98,8 @@ func (f *fence) withoutUnrestrict() {
 	f.buf = append(f.buf, '\n')
 }
 
-// knowsFence says whether a psql of this version has \restrict.
-func knowsFence(version string) bool {
+// KnowsFence says whether a psql of this version has \restrict.
+func KnowsFence(version string) bool {
 	m := versionPattern.FindStringSubmatch(version)
 	if m == nil {
 		return false
@@ -109,12 +113,11 @@ func knowsFence(version string) bool {
 // versionPattern finds 15.18 in "psql (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", and 18 in "18beta1".
 var versionPattern = regexp.MustCompile(`\) ([0-9]+)(?:\.([0-9]+))?`)
 
-// fenced puts a script between what makes it one transaction, without psql's own commands. The last thing psql says is token: then it has
-// read all of it, and did not end early with status 0.
-func fenced(script io.Reader, known bool, begin, commit, token string) io.Reader {
+// Fenced puts a script between what makes it one transaction, without psql's own commands when key is not empty. The last thing psql says is
+// token: then it has read all of it, and did not end early with status 0.
+func Fenced(script io.Reader, key, begin, commit, token string) io.Reader {
 	before, after := begin, commit+"SELECT '"+token+"';\n"
-	if known {
-		key := random()
+	if key != "" {
 		before, after = restrict+key+"\n"+before, after+unrestrict+key+"\n"
 	}
 	return io.MultiReader(strings.NewReader(before), script, strings.NewReader(after))

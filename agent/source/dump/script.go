@@ -1,4 +1,4 @@
-package driver
+package dump
 
 import (
 	"bufio"
@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// script passes a dump of MariaDB or MySQL on, statement by statement as the client program understands them, so that what looks like a
+// Script passes a dump of MariaDB or MySQL on, statement by statement as the client program understands them, so that what looks like a
 // statement within a text, a comment or the body of a routine is not taken for one. It changes only `CREATE DATABASE` and `USE`, and leaves
 // out what stands between those of databases that are not wanted.
-type script struct {
+type Script struct {
 	src *bufio.Reader
 	out io.Writer
 	// place is asked for each database: its new name, and whether it is wanted.
@@ -24,7 +24,6 @@ type script struct {
 	quote       byte // we are in: ' " ` or - (comment to the end of the line) or * (comment)
 	noBackslash bool // sql_mode
 	ansiQuotes  bool
-	found       []string // databases that were wanted
 }
 
 const (
@@ -33,12 +32,12 @@ const (
 	shortLimit = 64 << 10 // of statements that are looked at as a whole, and of comments between statements
 )
 
-func newScript(src io.Reader, out io.Writer, place func(string) (string, bool, error)) *script {
-	return &script{src: bufio.NewReaderSize(src, scriptRead), out: out, place: place, keep: true, delimiter: []byte(";")}
+func NewScript(src io.Reader, out io.Writer, place func(string) (string, bool, error)) *Script {
+	return &Script{src: bufio.NewReaderSize(src, scriptRead), out: out, place: place, keep: true, delimiter: []byte(";")}
 }
 
-// run passes everything on. It ends with the first error of the source, of out, or of place.
-func (s *script) run() error {
+// Run passes everything on. It ends with the first error of the source, of out, or of place.
+func (s *Script) Run() error {
 	for {
 		lead, err := s.lead()
 		if err == io.EOF {
@@ -54,7 +53,7 @@ func (s *script) run() error {
 }
 
 // pass writes what is wanted.
-func (s *script) pass(b []byte) error {
+func (s *Script) pass(b []byte) error {
 	if !s.keep || len(b) == 0 {
 		return nil
 	}
@@ -63,7 +62,7 @@ func (s *script) pass(b []byte) error {
 }
 
 // lead takes blanks and comments before a statement. It returns io.EOF when nothing follows.
-func (s *script) lead() ([]byte, error) {
+func (s *Script) lead() ([]byte, error) {
 	var lead []byte
 	for {
 		b, err := s.peek()
@@ -90,7 +89,7 @@ func (s *script) lead() ([]byte, error) {
 }
 
 // peek returns what is buffered, at least lookAhead bytes unless the source ends.
-func (s *script) peek() ([]byte, error) {
+func (s *Script) peek() ([]byte, error) {
 	if s.src.Buffered() < lookAhead {
 		if b, err := s.src.Peek(lookAhead); err != nil {
 			if err == io.EOF && len(b) > 0 {
@@ -103,7 +102,7 @@ func (s *script) peek() ([]byte, error) {
 }
 
 // statement passes one statement on, behind its lead.
-func (s *script) statement(lead []byte) error {
+func (s *Script) statement(lead []byte) error {
 	b, _ := s.peek()
 	head := strings.ToUpper(string(b[:min(len(b), lookAhead)]))
 	switch {
@@ -130,7 +129,7 @@ func (s *script) statement(lead []byte) error {
 var sqlMode = regexp.MustCompile(`^(?i:/\*!\d+ SET sql_mode\s*=\s*)(?:'([^']*)'|@saved_sql_mode)`)
 
 // setDelimiter takes a line that is meant for the client program. It is passed on in any case, because the program has to follow.
-func (s *script) setDelimiter(lead []byte) error {
+func (s *Script) setDelimiter(lead []byte) error {
 	line, err := s.src.ReadSlice('\n')
 	if err != nil {
 		return fmt.Errorf("a line of the dump that sets the delimiter: %w", err)
@@ -148,7 +147,7 @@ func (s *script) setDelimiter(lead []byte) error {
 }
 
 // short takes a whole statement.
-func (s *script) short() ([]byte, error) {
+func (s *Script) short() ([]byte, error) {
 	var text []byte
 	err := s.body(func(b []byte) error {
 		if text = append(text, b...); len(text) > shortLimit {
@@ -160,7 +159,7 @@ func (s *script) short() ([]byte, error) {
 }
 
 // body takes a statement to its delimiter, or to the end of the source.
-func (s *script) body(take func([]byte) error) error {
+func (s *Script) body(take func([]byte) error) error {
 	for {
 		b, err := s.peek()
 		if err == io.EOF {
@@ -182,7 +181,7 @@ func (s *script) body(take func([]byte) error) error {
 
 // scan says how much of b belongs to the statement, and whether it ends there. What is too near to the end of b to be told is left, unless b
 // is all that comes. With gap it takes just the comment in which it is.
-func (s *script) scan(b []byte, gap bool) (n int, done bool) {
+func (s *Script) scan(b []byte, gap bool) (n int, done bool) {
 	last := len(b) < lookAhead
 	for n < len(b) {
 		if s.quote != 0 {
@@ -216,7 +215,7 @@ func (s *script) scan(b []byte, gap bool) (n int, done bool) {
 
 // comment enters the comment that b begins with, and returns the length of what opens it; 0 when it is none. /*! and /*M! open none: the
 // server executes what is in them.
-func (s *script) comment(b []byte) int {
+func (s *Script) comment(b []byte) int {
 	switch {
 	case b[0] == '#':
 		s.quote = '-'
@@ -232,7 +231,7 @@ func (s *script) comment(b []byte) int {
 }
 
 // quoted says how much of b is within the quotes or the comment, and whether it is closed there.
-func (s *script) quoted(b []byte, last bool) (n int, closed bool) {
+func (s *Script) quoted(b []byte, last bool) (n int, closed bool) {
 	switch s.quote {
 	case '-':
 		if i := bytes.IndexByte(b, '\n'); i >= 0 {
@@ -276,7 +275,7 @@ func (s *script) quoted(b []byte, last bool) (n int, closed bool) {
 }
 
 // database passes a CREATE DATABASE or USE on, with the name that the database is to have.
-func (s *script) database(lead, text []byte) error {
+func (s *Script) database(lead, text []byte) error {
 	name, from, to, err := nameIn(string(text))
 	if err != nil {
 		return err
@@ -289,14 +288,13 @@ func (s *script) database(lead, text []byte) error {
 	if !wanted {
 		return nil
 	}
-	s.found = append(s.found, name)
 	if as != name {
 		lead = nil // its comment names the old one
 	}
 	if err := s.pass(lead); err != nil {
 		return err
 	}
-	return s.pass([]byte("\n" + string(text[:from]) + backquote(as) + string(text[to:])))
+	return s.pass([]byte("\n" + string(text[:from]) + Backquote(as) + string(text[to:])))
 }
 
 // nameIn finds the name in the statements that mysqldump writes: CREATE DATABASE /*!32312 IF NOT EXISTS*/ `name` …; USE `name`;
@@ -319,3 +317,6 @@ func nameIn(text string) (name string, from, to int, err error) {
 	}
 	return "", 0, 0, fmt.Errorf("no name of a database is in %q", text)
 }
+
+// Backquote quotes a name for SQL.
+func Backquote(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
