@@ -17,7 +17,8 @@ type Fence struct {
 	mark string
 	head bool // is behind us
 	key  string
-	buf  []byte
+	buf  []byte // of room
+	room []byte
 	err  error // of src
 	done bool  // buf is the rest
 }
@@ -50,10 +51,14 @@ func (f *Fence) Read(b []byte) (int, error) {
 
 // fill reads more, and at the end looks at it.
 func (f *Fence) fill() {
-	buf := make([]byte, len(f.buf), len(f.buf)+fenceRead)
-	copy(buf, f.buf)
-	n, err := f.src.Read(buf[len(buf):cap(buf)])
-	f.buf = buf[:len(buf)+n]
+	if cap(f.buf)-len(f.buf) < fenceHead {
+		if f.room == nil {
+			f.room = make([]byte, fenceRead)
+		}
+		f.buf = f.room[:copy(f.room, f.buf)] // less than half of it: what is ready is taken before more is read
+	}
+	n, err := f.src.Read(f.buf[len(f.buf):cap(f.buf)])
+	f.buf = f.buf[:len(f.buf)+n]
 	if !f.head && (len(f.buf) >= fenceHead || err != nil) {
 		f.head = true
 		f.withoutRestrict()
@@ -79,7 +84,7 @@ func (f *Fence) withoutRestrict() {
 		line := f.buf[at : at+end]
 		if key, ok := bytes.CutPrefix(line, []byte(restrict)); ok {
 			f.key = string(key)
-			f.buf = append(f.buf[:at:at], f.buf[at+end:]...)
+			f.buf = append(f.buf[:at], f.buf[at+end:]...)
 			return
 		}
 		if end == 0 || len(line) > 1 && !bytes.HasPrefix(line, []byte("--")) {
@@ -93,7 +98,7 @@ func (f *Fence) withoutRestrict() {
 func (f *Fence) withoutUnrestrict() {
 	line := []byte(unrestrict + f.key)
 	if i := bytes.LastIndex(f.buf, line); f.key != "" && i >= 0 {
-		f.buf = append(f.buf[:i:i], f.buf[i+len(line):]...)
+		f.buf = append(f.buf[:i], f.buf[i+len(line):]...)
 	}
 	f.buf = append(f.buf, '\n')
 }

@@ -29,6 +29,7 @@ type Script struct {
 const (
 	scriptRead = 256 << 10
 	lookAhead  = 32       // bytes that are enough to tell what begins
+	modeLimit  = 4 << 10  // of a statement that sets sql_mode
 	shortLimit = 64 << 10 // of statements that are looked at as a whole, and of comments between statements
 )
 
@@ -115,7 +116,10 @@ func (s *Script) statement(lead []byte) error {
 		}
 		return s.database(lead, text)
 	}
-	if m := sqlMode.FindSubmatch(b[:min(len(b), shortLimit)]); m != nil {
+	if strings.HasPrefix(head, "/*!") && strings.Contains(head, "SET SQL_MODE") {
+		b, _ = s.src.Peek(modeLimit) // an error comes again
+	}
+	if m := sqlMode.FindSubmatch(b[:min(len(b), modeLimit)]); m != nil {
 		s.noBackslash = bytes.Contains(m[1], []byte("NO_BACKSLASH_ESCAPES"))
 		s.ansiQuotes = bytes.Contains(m[1], []byte("ANSI_QUOTES")) || bytes.Contains(m[1], []byte("ANSI,"))
 	}

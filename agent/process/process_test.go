@@ -1,0 +1,124 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+)
+
+func sh(script string) Command { return Command{Args: []string{"sh", "-c", script}} }
+
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	c := sh(`cat; echo "$X" >&2`)
+	var said strings.Builder
+	c.Stdin, c.Stderr, c.Env, c.Mask = strings.NewReader("in"), &said, []string{"X=a secret", "PATH=" + os.Getenv("PATH")}, []string{"secret", ""}
+	out, err := Output(t.Context(), c, 10)
+	if err != nil || string(out) != "in" || said.String() != "a ***\n" {
+		t.Errorf("%q %q %v", out, said.String(), err)
+	}
+	if _, err := Output(t.Context(), sh("yes"), 100); err == nil || !strings.Contains(err.Error(), "more than 100 bytes") {
+		t.Error(err)
+	}
+	if _, err := Output(t.Context(), Command{Args: []string{"/no/such"}}, 1); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// A secret that comes in two halves is masked, too, in what is passed on and in the error.
+func TestMask(t *testing.T) {
+	t.Parallel()
+	c := sh(`printf 'it is sec' >&2; sleep 0.1; printf 'ret' >&2; exit 2`)
+	var said strings.Builder
+	c.Mask, c.Stderr = []string{"secret"}, &said
+	_, err := Output(t.Context(), c, 10)
+	var failed *Error
+	if !errors.As(err, &failed) || failed.ExitCode != 2 || failed.Stderr != "it is ***" || said.String() != "it is ***" {
+		t.Errorf("%v, %q", err, said.String())
+	}
+}
+
+// A source that breaks is not shown to the program as an end: `cat >file` would have taken the half for the whole.
+func TestBrokenInput(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	file := t.TempDir() + "/done"
+	c := sh("cat >/dev/null; touch " + file)
+	c.Stdin = io.MultiReader(strings.NewReader("half"), iotest.ErrReader(broken))
+	if _, err := Output(t.Context(), c, 10); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the program saw an end of its input")
+	}
+}
+
+// Nor is a program believed that ends well before it has read all.
+func TestUnfed(t *testing.T) {
+	t.Parallel()
+	c := sh("head -c 10 >/dev/null")
+	c.Stdin = io.LimitReader(zeros{}, 10<<20)
+	if _, err := Output(t.Context(), c, 10); !errors.Is(err, errUnfed) {
+		t.Error(err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// Who stops reading, or cancels, ends the whole group, also those who do not listen.
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(cancel context.CancelFunc){"unread": func(context.CancelFunc) {}, "cancelled": func(c context.CancelFunc) { c() }} {
+		ctx, cancel := context.WithCancel(t.Context())
+		p, err := Start(ctx, sh("(trap '' TERM; sleep 100) & echo $!; exec sleep 100"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 20)
+		n, err := p.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(cancel)
+		begin := time.Now()
+		err = p.Wait()
+		if want := map[string]error{"unread": errUnread, "cancelled": context.Canceled}[name]; !errors.Is(err, want) || time.Since(begin) > 2*Grace {
+			t.Errorf("%s: %v after %v", name, err, time.Since(begin))
+		}
+		for tries := 0; alive(pid); tries++ {
+			if tries == 100 {
+				t.Fatalf("%s: process %d is still there", name, pid)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		cancel()
+	}
+}
+
+// alive does not count a dead process that nobody has waited for.
+func alive(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err == nil && !strings.Contains(string(stat), ") Z ") && syscall.Kill(pid, 0) == nil
+}
+
+// A child that keeps the messages open does not make a success of its parent a failure.
+func TestLeftBehind(t *testing.T) {
+	t.Parallel()
+	out, err := Output(t.Context(), sh("(sleep 8 >/dev/null) & echo done"), 10)
+	if err != nil || string(out) != "done\n" {
+		t.Errorf("%q %v", out, err)
+	}
+}
