@@ -45,60 +45,64 @@ func TestPostgresRoundTrip(t *testing.T) {
 	const name = "bank '=1"
 	postgresBank(t, s, name)
 	for _, format := range []string{"plain", "custom"} {
-		p := source.Part{Name: "db", Postgres: &source.Postgres{Server: s.source(t), Databases: []string{name}, Format: format}}
-		set := streams(t, p)
-		if len(set.Streams) != 2 || set.Streams[0].File != "globals.sql" || !strings.Contains(set.Tools["pg_dump"], "PostgreSQL") {
-			t.Fatalf("%+v", set)
-		}
-		stream := set.Streams[1]
-		w := startWriter(t, s.psql, name, "a", "b")
-		w.progress(t, 3)
-		// D6: the dump stands in the middle of its work, and the writer goes on.
-		dump := dumped(t, stream, func() { w.progress(t, 10) })
-		if err := w.stop(); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s: %d bytes, slowest transaction %v", stream.File, len(dump), time.Duration(w.slowest.Load()))
-
-		as := "copy " + format
-		if r := restore(t, driver.Job{Part: p, File: stream.File, As: as}, dump); !slices.Equal(r.Databases, []string{as}) {
-			t.Errorf("%+v", r)
-		}
-		if sum := try(t, s.psql, as, "SELECT s FROM sums"); sum != "20000" {
-			t.Errorf("%s: the sum is %s", as, sum)
-		}
-		original := try(t, s.psql, name, "BEGIN;"+postgresLook+"ROLLBACK")
-		if got := try(t, s.psql, as, postgresLook); got == "" || strings.Split(got, "\n")[0] != strings.Split(original, "\n")[0] {
-			t.Errorf("%s holds\n%s\nwant\n%s", as, got, original)
-		}
-		// The database is there now: it is refused, and replaced only when that is allowed.
-		err := refuse(t, driver.Job{Part: p, File: stream.File, As: as}, bytes.NewReader(dump))
-		if !errors.Is(err, driver.ErrNotEmpty) || remote.Hint(err) == "" {
-			t.Error(err)
-		}
-		try(t, s.psql, as, "CREATE TABLE newer (x int)")
-		for _, src := range []func([]byte) error{
-			func(d []byte) error {
-				return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, broken(d))
-			},
-			func(d []byte) error {
-				return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, half(d))
-			},
-		} {
-			t.Log(src(dump))
-			try(t, s.psql, as, "SELECT * FROM newer") // nothing is lost by what failed
-		}
-		restore(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, dump)
-		if left := try(t, s.psql, as, "SELECT count(*) FROM pg_class WHERE relname = 'newer'"); left != "0" {
-			t.Error("the old content is still there")
-		}
-		// One that is there and empty keeps its owner.
-		try(t, s.psql, "postgres", `CREATE DATABASE "empty `+format+`"`)
-		restore(t, driver.Job{Part: p, File: stream.File, As: "empty " + format}, dump)
+		t.Run(format, func(t *testing.T) { postgresRoundTrip(t, s, name, format) })
 	}
 	if left := try(t, s.psql, "postgres", `SELECT datname FROM pg_database WHERE datname LIKE '%\_cairn\_%'`); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
+}
+
+func postgresRoundTrip(t *testing.T, s *Server, name, format string) {
+	p := source.Part{Name: "db", Postgres: &source.Postgres{Server: s.source(t), Databases: []string{name}, Format: format}}
+	set := streams(t, p)
+	if len(set.Streams) != 3 || set.Streams[0].File != "globals.sql" || !strings.Contains(set.Tools["pg_dump"], "PostgreSQL") {
+		t.Fatalf("%+v", set)
+	}
+	stream := set.Streams[1]
+	w := startWriter(t, s.psql, name, "a", "b")
+	w.progress(t, 3)
+	// D6: the dump stands in the middle of its work, and the writer goes on.
+	dump := dumped(t, stream, func() { w.progress(t, 10) })
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %d bytes, slowest transaction %v", stream.File, len(dump), time.Duration(w.slowest.Load()))
+
+	as := "copy " + format
+	if r := restore(t, driver.Job{Part: p, File: stream.File, As: as}, dump); !slices.Equal(r.Databases, []string{as}) {
+		t.Errorf("%+v", r)
+	}
+	if sum := try(t, s.psql, as, "SELECT s FROM sums"); sum != "20000" {
+		t.Errorf("%s: the sum is %s", as, sum)
+	}
+	original := try(t, s.psql, name, "BEGIN;"+postgresLook+"ROLLBACK")
+	if got := try(t, s.psql, as, postgresLook); got == "" || strings.Split(got, "\n")[0] != strings.Split(original, "\n")[0] {
+		t.Errorf("%s holds\n%s\nwant\n%s", as, got, original)
+	}
+	// The database is there now: it is refused, and replaced only when that is allowed.
+	err := refuse(t, driver.Job{Part: p, File: stream.File, As: as}, bytes.NewReader(dump))
+	if !errors.Is(err, driver.ErrNotEmpty) || remote.Hint(err) == "" {
+		t.Error(err)
+	}
+	try(t, s.psql, as, "CREATE TABLE newer (x int)")
+	for _, src := range []func([]byte) error{
+		func(d []byte) error {
+			return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, broken(d))
+		},
+		func(d []byte) error {
+			return refuse(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, half(d))
+		},
+	} {
+		t.Log(src(dump))
+		try(t, s.psql, as, "SELECT * FROM newer") // nothing is lost by what failed
+	}
+	restore(t, driver.Job{Part: p, File: stream.File, As: as, Replace: true}, dump)
+	if left := try(t, s.psql, as, "SELECT count(*) FROM pg_class WHERE relname = 'newer'"); left != "0" {
+		t.Error("the old content is still there")
+	}
+	// One that is there and empty keeps its owner.
+	try(t, s.psql, "postgres", `CREATE DATABASE "empty `+format+`"`)
+	restore(t, driver.Job{Part: p, File: stream.File, As: "empty " + format}, dump)
 }
 
 // An unchanged database gives the same bytes, so that an unchanged source is recognised.
@@ -146,6 +150,40 @@ func TestPostgresAllAndGlobals(t *testing.T) {
 		SELECT rolcreatedb FROM pg_roles WHERE rolname = 'stays'; SELECT shobj_description('member'::regrole, 'pg_authid')`)
 	if want := "member|f|t\nro;le|t|t\nt\na; CREATE ROLE c;"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Owner, settings and rights of a database are no part of its dump; they come back from a stream beside it, under the new name.
+func TestPostgresProperties(t *testing.T) {
+	t.Parallel()
+	s := postgres(t)
+	try(t, s.psql, "postgres", `CREATE ROLE "ow;ner"; CREATE ROLE user2; CREATE ROLE user3`)
+	try(t, s.psql, "postgres", `CREATE DATABASE "pr""ops" OWNER "ow;ner" ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+	try(t, s.psql, "postgres", `ALTER DATABASE "pr""ops" SET search_path TO "a b", public; ALTER ROLE user2 IN DATABASE "pr""ops" SET work_mem TO '8MB';
+		COMMENT ON DATABASE "pr""ops" IS 'DROP DATABASE x;'; REVOKE ALL ON DATABASE "pr""ops" FROM public; GRANT CONNECT ON DATABASE "pr""ops" TO user3`)
+	try(t, s.psql, `pr"ops`, "CREATE EXTENSION hstore; CREATE TABLE a (x int)")
+	p := source.Part{Name: "db", Postgres: &source.Postgres{Server: s.source(t), Databases: []string{`pr"ops`}}}
+	set := streams(t, p)
+	about := named(t, set, "pr%22ops.properties")
+	if about.Databases != nil {
+		t.Error("this is no database")
+	}
+	text := dumped(t, about, nil)
+	job := driver.Job{Part: p, File: about.File, As: "props 2"}
+	if err := refuse(t, job, bytes.NewReader(text)); remote.Hint(err) == "" {
+		t.Error(err)
+	}
+	restore(t, driver.Job{Part: p, File: "pr%22ops.sql", As: job.As}, dumped(t, named(t, set, "pr%22ops.sql"), nil))
+	if r := restore(t, job, text); len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "LATIN1") {
+		t.Errorf("%+v", r)
+	}
+	look := func(name string) string {
+		return try(t, s.psql, "postgres", `SELECT pg_get_userbyid(datdba), datacl::text, shobj_description(d.oid, 'pg_database'),
+			(SELECT string_agg(setrole || array_to_string(setconfig, ','), ';' ORDER BY setrole) FROM pg_db_role_setting r WHERE r.setdatabase = d.oid)
+			FROM pg_database d WHERE datname = '`+name+`'`)
+	}
+	if want, got := look(`pr"ops`), look(job.As); got != want || !strings.Contains(got, "ow;ner") || !strings.Contains(got, "work_mem") {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

@@ -108,6 +108,7 @@ func TestPostgresArguments(t *testing.T) {
 		"pg_dump --version", "pg_dump --help",
 		"pg_dumpall --no-password --host=db.example --port=5433 --username=backup --globals-only --lock-wait-timeout=600000",
 		"pg_dump --no-password --host=db.example --port=5433 --username=backup --lock-wait-timeout=600000 --dbname=dbname='app' --format=custom --compress=0",
+		"pg_dump --no-password --host=db.example --port=5433 --username=backup --lock-wait-timeout=600000 --dbname=dbname='app' --create --schema-only --exclude-schema=*",
 	}
 	if diff := cmp.Diff(want, record()); diff != "" {
 		t.Error(diff)

@@ -9,6 +9,7 @@ const (
 	globalsFile   = "globals.sql"   // PostgreSQL's roles and tablespaces
 	databasesFile = "databases.sql" // all databases of a MariaDB part
 	plainSuffix   = ".sql"
+	aboutSuffix   = ".properties" // of a PostgreSQL database: owner, settings, rights
 	customSuffix  = ".dump"
 )
 

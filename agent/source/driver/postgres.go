@@ -65,7 +65,7 @@ func postgresStreams(ctx context.Context, p *source.Postgres, o Options) (*Set, 
 		set.Streams = append(set.Streams, Stream{File: globalsFile, Open: pg.dump(pg.make(args), dump.GlobalsMark)})
 	}
 	for _, name := range names {
-		set.Streams = append(set.Streams, pg.stream(name, p.Format, stable))
+		set.Streams = append(set.Streams, pg.stream(name, p.Format, stable), pg.about(name, stable))
 	}
 	return set, nil
 }
@@ -82,6 +82,15 @@ func (pg *postgres) stream(name, format string, stable bool) Stream {
 		args = restrictKey(args, name)
 	}
 	return Stream{File: file, Databases: []string{name}, Open: pg.dump(pg.make(args), mark)}
+}
+
+// about is what the dump does not hold of the database itself. The program gives it when no schema is wanted.
+func (pg *postgres) about(name string, stable bool) Stream {
+	args := pg.args("pg_dump", lockWait, "--dbname="+connection(name), "--create", "--schema-only", "--exclude-schema=*")
+	if stable {
+		args = restrictKey(args, name)
+	}
+	return Stream{File: postgresFile(name, aboutSuffix), Open: pg.dump(pg.make(args), dump.PostgresMark)}
 }
 
 func (pg *postgres) make(args []string) func() (process.Command, error) {

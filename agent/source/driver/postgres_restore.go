@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,22 +24,16 @@ func postgresRestore(ctx context.Context, j Job, src io.Reader, o Options) (*Res
 	if j.File == globalsFile {
 		return pg.restoreGlobals(ctx, src, j.Replace)
 	}
-	stem, custom := strings.CutSuffix(j.File, customSuffix)
-	if !custom {
-		stem = strings.TrimSuffix(j.File, plainSuffix)
-	}
-	name, err := databaseOf(stem)
+	name, as, suffix, err := postgresTarget(j)
 	if err != nil {
 		return nil, err
 	}
-	if j.Database != "" && j.Database != name {
-		return nil, fmt.Errorf("the stream holds database %s, not %s", name, j.Database)
+	if suffix == aboutSuffix {
+		return pg.restoreAbout(ctx, name, as, src)
 	}
-	if j.As != "" {
-		name = j.As
-	}
+	name = as
 	load := pg.loadPlain
-	if custom {
+	if suffix == customSuffix {
 		load = pg.loadCustom
 	}
 	there, err := pg.look(ctx, name)
@@ -57,6 +52,27 @@ func postgresRestore(ctx context.Context, j Job, src io.Reader, o Options) (*Res
 		return nil, err
 	}
 	return &Result{Databases: []string{name}}, nil
+}
+
+// postgresTarget says which database the stream is of, how it is to be called, and what the stream holds of it.
+func postgresTarget(j Job) (name, as, suffix string, err error) {
+	for _, suffix = range [...]string{aboutSuffix, customSuffix, plainSuffix} {
+		if stem, ok := strings.CutSuffix(j.File, suffix); ok {
+			name, err = databaseOf(stem)
+			break
+		}
+	}
+	switch {
+	case err != nil:
+		return "", "", "", err
+	case name == "":
+		return "", "", "", fmt.Errorf("%q is not the name of a stream", j.File)
+	case j.Database != "" && j.Database != name:
+		return "", "", "", fmt.Errorf("the stream holds database %s, not %s", name, j.Database)
+	case j.As != "":
+		return name, j.As, suffix, nil
+	}
+	return name, name, suffix, nil
 }
 
 // place is a database that is there.
@@ -193,17 +209,22 @@ func (pg *postgres) loadCustom(ctx context.Context, database string, src io.Read
 	return err
 }
 
-const globalsLimit = 64 << 20
+// text reads a stream that is small.
+func text(src io.Reader, mark string) (string, error) {
+	const limit = 64 << 20
+	b, err := io.ReadAll(io.LimitReader(dump.NewFence(src, mark), limit+1))
+	if err == nil && len(b) > limit {
+		err = fmt.Errorf("it takes more than %d bytes", limit)
+	}
+	return string(b), err
+}
 
 // restoreGlobals makes the roles and tablespaces that are missing. Those that are there stay as they are, with their passwords, unless replace is
 // set; then they get the properties of the dump. Memberships are granted in any case.
 func (pg *postgres) restoreGlobals(ctx context.Context, src io.Reader, replace bool) (*Result, error) {
-	text, err := io.ReadAll(io.LimitReader(dump.NewFence(src, dump.GlobalsMark), globalsLimit+1))
+	roles, err := text(src, dump.GlobalsMark)
 	if err != nil {
 		return nil, err
-	}
-	if len(text) > globalsLimit {
-		return nil, fmt.Errorf("the roles take more than %d bytes", globalsLimit)
 	}
 	rows, err := pg.query(ctx, "", "SELECT rolname FROM pg_catalog.pg_roles UNION ALL SELECT spcname FROM pg_catalog.pg_tablespace")
 	if err != nil {
@@ -213,15 +234,8 @@ func (pg *postgres) restoreGlobals(ctx context.Context, src io.Reader, replace b
 	for _, r := range rows {
 		there[r[0]] = true
 	}
-	script, kept := dump.MissingGlobals(string(text), there, replace)
-	psql, err := pg.find(ctx, "psql")
-	if err != nil {
-		return nil, err
-	}
-	token := random()
-	cmd := pg.psql(maintenance[0])
-	cmd.Stdin = dump.Fenced(strings.NewReader(script), fenceKey(psql), "BEGIN;\n", "COMMIT;\n", token)
-	if err := pg.believe(ctx, cmd, token); err != nil {
+	script, kept := dump.MissingGlobals(roles, there, replace)
+	if err := pg.execute(ctx, script); err != nil {
 		return nil, err
 	}
 	r := &Result{}
@@ -231,3 +245,46 @@ func (pg *postgres) restoreGlobals(ctx context.Context, src io.Reader, replace b
 	}
 	return r, nil
 }
+
+// execute has psql execute a script of ours in one transaction.
+func (pg *postgres) execute(ctx context.Context, script string) error {
+	psql, err := pg.find(ctx, "psql")
+	if err != nil {
+		return err
+	}
+	token := random()
+	cmd := pg.psql(maintenance[0])
+	cmd.Stdin = dump.Fenced(strings.NewReader(script), fenceKey(psql), "BEGIN;\n", "COMMIT;\n", token)
+	return pg.believe(ctx, cmd, token)
+}
+
+// restoreAbout gives a database that is there its owner, settings and rights. Encoding and locale cannot be changed any more.
+func (pg *postgres) restoreAbout(ctx context.Context, name, as string, src io.Reader) (*Result, error) {
+	about, err := text(src, dump.PostgresMark)
+	if err != nil {
+		return nil, err
+	}
+	there, err := pg.look(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	if there == nil {
+		return nil, remote.WithHint(fmt.Errorf("there is no database %s", as), "restore its content first")
+	}
+	create, alter := dump.Properties(about, name, as)
+	if len(alter) > 0 {
+		if err := pg.execute(ctx, strings.Join(alter, ";\n")+";\n"); err != nil {
+			return nil, err
+		}
+	}
+	r := &Result{Databases: []string{as}}
+	m := madeAs.FindStringSubmatch(create)
+	if m != nil && (m[1] != there.encoding || m[2] != there.collate) {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("database %s was made with encoding %s and locale %s, and has %s and %s now: to keep them, make it by hand"+
+			" from template0 and restore into the empty database", as, m[1], m[2], there.encoding, there.collate))
+	}
+	return r, nil
+}
+
+// madeAs finds encoding and locale in CREATE DATABASE.
+var madeAs = regexp.MustCompile(` ENCODING = '([^']*)'.* (?:LOCALE|LC_COLLATE) = '([^']*)'`)

@@ -24,6 +24,13 @@ func statements(text string) iter.Seq[string] {
 					start = i + end
 				}
 				i += end
+			case c == '\\' && strings.TrimSpace(text[start:i]) == "": // a line for psql itself
+				end := strings.IndexByte(text[i:], '\n')
+				if end < 0 {
+					return
+				}
+				i += end
+				start = i
 			case c == ';':
 				if s := strings.TrimSpace(text[start:i]); s != "" && !yield(s) {
 					return
@@ -101,3 +108,38 @@ func firstIdent(s string) string {
 		quoted = after[1:]
 	}
 }
+
+// Properties takes out of a dump that was made with --create what concerns database name itself: its CREATE, and the statements that give it its
+// owner, settings, comment and rights, for a database called as.
+func Properties(text, name, as string) (create string, alter []string) {
+	for statement := range statements(text) {
+		for _, before := range [...]string{"CREATE DATABASE ", "ALTER DATABASE ", "COMMENT ON DATABASE "} {
+			rest, ok := strings.CutPrefix(statement, before)
+			if after, named := cutIdent(rest, name); ok && named {
+				if before == "CREATE DATABASE " {
+					create = after
+				} else {
+					alter = append(alter, before+quoteIdent(as)+after)
+				}
+			}
+		}
+		for _, c := range [...]struct{ begin, before string }{{"ALTER ROLE ", " IN DATABASE "}, {"GRANT ", " ON DATABASE "}, {"REVOKE ", " ON DATABASE "}} {
+			head, rest, ok := strings.Cut(statement, c.before)
+			if after, named := cutIdent(rest, name); ok && named && strings.HasPrefix(statement, c.begin) {
+				alter = append(alter, head+c.before+quoteIdent(as)+after)
+			}
+		}
+	}
+	return create, alter
+}
+
+// cutIdent cuts a name, quoted or not, from the beginning.
+func cutIdent(s, name string) (after string, found bool) {
+	after, found = strings.CutPrefix(s, quoteIdent(name))
+	if !found {
+		after, found = strings.CutPrefix(s, name)
+	}
+	return after, found && (after == "" || after[0] == ' ')
+}
+
+func quoteIdent(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
