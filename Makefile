@@ -20,11 +20,11 @@ SOAK        ?= 1h
 BENCH       ?= .
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# What the tests use: compiler for -race, setfacl and getfattr, the Python reader's libraries.
-PACKAGES := gcc libc6-dev acl attr python3 python3-argon2 python3-cbor2 python3-cryptography python3-zstandard
+# What the tests use: compiler for -race, setfacl and getfattr, database servers, the Python reader's libraries.
+PACKAGES := gcc libc6-dev acl attr mariadb-server postgresql python3 python3-argon2 python3-cbor2 python3-cryptography python3-zstandard sqlite3
 
 # The packages with concurrency; -race costs about ten times the time, so the others do without.
-RACE := ./chunk/... ./remote/... ./index/... ./archive/... ./tests/servers
+RACE := ./chunk/... ./remote/... ./index/... ./archive/... ./agent/process ./tests/servers
 
 .PHONY: test deps servers vet unit race build fuzz soak bench clean
 

@@ -16,7 +16,7 @@ import (
 )
 
 // total is what the accounts of two tables have together, always: a dump that is not of one moment shows another sum.
-const total = 20000
+const total = "20000"
 
 // writer moves money between two tables until the test ends, each time in one transaction.
 type writer struct {

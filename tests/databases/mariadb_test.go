@@ -100,7 +100,7 @@ func TestMariaDBRoundTrip(t *testing.T) {
 			t.Errorf("%s has character set %s", as, got)
 		}
 	}
-	if got := sumOf(t, s, "copy``1", "copy2"); got != "20000" {
+	if got := sumOf(t, s, "copy``1", "copy2"); got != total {
 		t.Errorf("the sum is %s", got)
 	}
 	if got := try(t, s.mysql, "copy`1", "SHOW TABLES LIKE 'ignored'"); got != "" {
@@ -134,7 +134,7 @@ func TestMariaDBReplace(t *testing.T) {
 	if got := try(t, s.mysql, "r2", mariadbLook+"SHOW TABLES LIKE 'newer'"); got != want {
 		t.Errorf("r2 holds\n%s\nwant\n%s", got, want)
 	}
-	if got := sumOf(t, s, "r1", "r2"); got != "20000" {
+	if got := sumOf(t, s, "r1", "r2"); got != total {
 		t.Errorf("the sum is %s", got)
 	}
 	// What does not come to its end leaves nothing half-filled: not what was missing, and of what was there and empty the empty database.

@@ -73,7 +73,7 @@ func TestSQLiteRoundTrip(t *testing.T) {
 				copied := filepath.Join(t.TempDir(), "copy")
 				job := driver.Job{Part: p, File: set.Streams[0].File, As: copied}
 				restore(t, job, dump)
-				if sum := try(t, sqlite, copied, "SELECT s FROM sums"); sum != "20000" {
+				if sum := try(t, sqlite, copied, "SELECT s FROM sums"); sum != total {
 					t.Errorf("the sum is %s", sum)
 				}
 				if got, want := try(t, sqlite, copied, "BEGIN;"+sqliteLook), try(t, sqlite, file, "BEGIN;"+sqliteLook); got != want || !strings.Contains(got, "needle") {

@@ -2,7 +2,9 @@
 // programs (pg_dump, mariadb-dump, sqlite3…), because those know each version's format, and writes nothing itself but the names and
 // switches they need.
 //
-// A stream is one file of a part: `app.sql`, `globals.sql`. Streams are not compressed and carry no time of the dump, so that what did not
+// A stream is one file of a part. PostgreSQL: `globals.sql` (roles, tablespaces), and for each database `app.sql` or, in the custom format,
+// `app.dump`, followed by `app.properties` (owner, settings, rights). MariaDB: `databases.sql` with all databases. SQLite: the file's name, with
+// `.sql` when it is text. They can be restored in the order in which they are listed. Streams are not compressed and carry no time of the dump, so that what did not
 // change deduplicates. Only SQLite's method "backup" needs a temporary file.
 //
 // Invariants
