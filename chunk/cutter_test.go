@@ -228,23 +228,56 @@ func FuzzCutter(f *testing.F) {
 	})
 }
 
+// BenchmarkCutter compares with the library in one run: on a machine with neighbours only the ratio counts.
 func BenchmarkCutter(b *testing.B) {
 	p := DefaultParams()
 	p.Poly = testPoly
 	c := newCutter(b, p)
-	data := random(32<<20, 1)
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Reset()
-		for buf := data; len(buf) > 0; {
-			n := c.Next(buf)
-			if n < 0 {
-				break
-			}
-			buf = buf[n:]
+	base := *chunker.NewBase(chunker.Pol(p.Poly))
+	for _, data := range []struct {
+		name  string
+		bytes []byte
+	}{{"random", random(32<<20, 1)}, {"zeros", make([]byte, 32<<20)}, {"text", text(32 << 20)}} {
+		for _, kernel := range []struct {
+			name  string
+			reset func()
+			next  func([]byte) int
+		}{
+			{"cairn", c.Reset, c.Next},
+			{"library", func() { base.Reset(chunker.Pol(p.Poly)) }, base.NextSplitPoint},
+		} {
+			b.Run(data.name+"/"+kernel.name, func(b *testing.B) {
+				b.SetBytes(int64(len(data.bytes)))
+				for b.Loop() {
+					kernel.reset()
+					for buf := data.bytes; len(buf) > 0; {
+						n := kernel.next(buf)
+						if n < 0 {
+							break
+						}
+						buf = buf[n:]
+					}
+				}
+			})
 		}
 	}
+}
+
+// text is words out of a small vocabulary.
+func text(n int) []byte {
+	r := rand.New(rand.NewPCG(5, 6))
+	words := make([][]byte, 4096)
+	for i := range words {
+		for range 2 + r.IntN(9) {
+			words[i] = append(words[i], byte('a'+r.IntN(26)))
+		}
+		words[i] = append(words[i], " \n"[r.IntN(8)/7])
+	}
+	b := make([]byte, 0, n+16)
+	for len(b) < n {
+		b = append(b, words[r.IntN(len(words))]...)
+	}
+	return b[:n]
 }
 
 // BenchmarkCutterReset is what a Cutter costs for each file.
