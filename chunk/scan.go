@@ -17,9 +17,16 @@ const (
 	blockBytes = lanes * laneBytes
 )
 
-// find returns the first candidate that ends with one of the bytes d[lo:hi], as the index of that byte, or -1. Its
-// window must lie in d: lo is at least windowSize-1.
+// find returns the first candidate that ends with one of the bytes d[lo:hi], as the index of that byte, or -1. 64
+// bytes stand in front of them: lo is at least windowSize.
 func (s scanner) find(d []byte, lo, hi int) int {
+	// A run of zeros is cut at the first place where it may be: no need for a block of 36 KiB to find that out.
+	if at := s.step(d, lo, min(lo+1, hi)); at >= 0 {
+		return at
+	}
+	if s.t.kernel != portable && s.mask >= 1<<filterBits-1 {
+		return s.wide(d, lo, hi)
+	}
 	for hi-lo >= blockBytes {
 		if s.any((*[windowSize + blockBytes]byte)(d[lo-windowSize:])) {
 			if at := s.step(d, lo, lo+blockBytes); at >= 0 {

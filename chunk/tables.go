@@ -19,6 +19,9 @@ const digestShift = polyDegree - 8
 type tables struct {
 	mod [256]uint64
 	out [256]uint64
+
+	kernel kernel
+	vectors
 }
 
 func newTables(poly uint64) *tables {
@@ -35,6 +38,7 @@ func newTables(poly uint64) *tables {
 		}
 		t.out[b] = h
 	}
+	t.use(best())
 	return t
 }
 

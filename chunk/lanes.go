@@ -1,0 +1,83 @@
+package chunk
+
+import "math/bits"
+
+// kernel names the way in which stretches without candidates, which are nearly all, are recognised. All give the same
+// candidates.
+type kernel uint8
+
+const (
+	portable kernel = iota
+	avx2            // 32 lanes
+	avx512          // 64 lanes; with GFNI and VBMI
+)
+
+// A vector kernel rolls 32 or 64 lanes at once. It says only which lanes may hold candidates, after the lowest 16 bits
+// of the digest; step then looks for them. So fewer bits of Params would make it useless, and none does that does
+// not cut every 32 KiB.
+const filterBits = 16
+
+// Longer lanes spend less on their first 64 bytes, shorter ones less on what lies behind a cut. The longest are such that a
+// block has 34 or 36 KiB, and that 64 lanes do not begin in the same few sets of the first cache: an odd number of lines.
+const (
+	laneStep   = 16 // lanes are a multiple of it
+	laneAVX512 = 576
+	laneAVX2   = 1088
+	leastWide  = 256 // bytes; fewer are cheaper in step
+)
+
+// wide is find by a vector kernel.
+func (s scanner) wide(d []byte, lo, hi int) int {
+	count, longest := 32, laneAVX2
+	if s.t.kernel == avx512 {
+		count, longest = 64, laneAVX512
+	}
+	for hi-lo >= leastWide {
+		lane := min(longest, (hi-lo+count*laneStep-1)/(count*laneStep)*laneStep)
+		// The last block ends at hi and repeats some of the one before it.
+		from := min(lo, hi-count*lane)
+		if from < windowSize {
+			break
+		}
+		block := d[from-windowSize : from+count*lane]
+		for hits := s.lanes(block, lane); hits != 0; hits &= hits - 1 {
+			begin := from + bits.TrailingZeros64(hits)*lane
+			if at := s.step(d, max(begin, lo), begin+lane); at >= 0 {
+				return at
+			}
+		}
+		lo = from + count*lane
+	}
+	return s.step(d, lo, hi)
+}
+
+// matrixOf writes a linear function of bytes as GF2P8AFFINEQB reads it: row i, for bit i of the result, is byte 7-i.
+func matrixOf(f func(byte) byte) uint64 {
+	var m uint64
+	for from := range 8 {
+		column := f(1 << from)
+		for to := range 8 {
+			m |= uint64(column>>to&1) << (8*(7-to) + from)
+		}
+	}
+	return m
+}
+
+// A vector kernel keeps a digest as seven bytes, and all lanes' bytes of one kind in one register: a plane. It is a
+// polynomial of degree below 56, congruent to the digest, so that the byte that overflows when it moves is a plane of its own.
+// These are what a byte becomes in each plane.
+
+// overflow is b·x^56.
+func (t *tables) overflow(b byte) uint64 {
+	h := t.reduce(b) << 3 // mod takes what lies above x^53; three bits still do
+	return h&(1<<polyDegree-1) ^ t.reduce(byte(h>>polyDegree))
+}
+
+// excess is what the top plane adds to a digest below x^53.
+func (t *tables) excess(top byte) uint64 { return t.reduce(top >> 5) }
+
+// reduce is b·x^53.
+func (t *tables) reduce(b byte) uint64 { return t.mod[b] & (1<<polyDegree - 1) }
+
+// plane is byte i of a digest.
+func plane(h uint64, i int) byte { return byte(h >> (8 * i)) }
