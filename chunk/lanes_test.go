@@ -1,7 +1,9 @@
 package chunk
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -15,6 +17,41 @@ func kernels() []kernel {
 }
 
 func (k kernel) String() string { return [...]string{"portable", "avx2", "avx512"}[k] }
+
+func cutterWith(t testing.TB, p Params, k kernel) *Cutter {
+	t.Helper()
+	c := newCutter(t, p)
+	c.s.t.use(k)
+	return c
+}
+
+// wide has enough bits for the vector kernels.
+func wide() Params { return Params{Poly: testPoly, Min: 2 << 10, Max: 256 << 10, Bits: filterBits} }
+
+// plant changes seven bytes at some places, so that a candidate ends there, or one that just is none, or just is one. With 16 or more
+// bits random data has too few of them for a test.
+func plant(p Params, d []byte, r *rand.Rand) []byte {
+	t := newTables(p.Poly)
+	for at := r.IntN(p.Min); at < len(d); at += 1 + r.IntN(2*p.Min) {
+		if at < windowSize {
+			continue
+		}
+		// The digest of these bytes and seven zeros, taken away from the zeros, leaves zero.
+		h := t.roll(t.roll(0, d[at-windowSize:at-7]), make([]byte, 7))
+		switch r.IntN(4) {
+		case 0:
+			h ^= 1 << (p.Bits - 1)
+		case 1:
+			h ^= r.Uint64() << p.Bits & (1<<polyDegree - 1)
+		case 2:
+			h ^= 1 << p.Bits
+		}
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], h)
+		copy(d[at-7:at], b[1:])
+	}
+	return d
+}
 
 // TestLanes compares what the vector kernels say of each lane with a search in it.
 func TestLanes(t *testing.T) {
