@@ -97,12 +97,41 @@ func TestCandidatesBounded(t *testing.T) {
 	if len(found.runs) != maxRuns || found.end >= found.size {
 		t.Errorf("%d runs, searched up to %d of %d", len(found.runs), found.end, found.size)
 	}
+	data := bytes.Repeat(period, 3000)
+	if diff := cmp.Diff(reference(t, p, data), cutAhead(c, data, len(data), 1)); diff != "" {
+		t.Errorf("behind what is remembered: %s", diff)
+	}
 	c.Scanner().Scan(make([]byte, 1<<20), 0, &found)
 	if len(found.runs) != 1 || found.end != 1<<20 {
 		t.Errorf("zeros: %d runs, searched up to %d", len(found.runs), found.end)
 	}
 	if n := testing.AllocsPerRun(5, func() { c.Scanner().Scan(period, 0, &found) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestRunEnd: 63 equal bytes are no run yet, for the 64th byte in front of them still is to leave.
+func TestRunEnd(t *testing.T) {
+	t.Parallel()
+	s := scanner{newTables(testPoly), 1<<minBits - 1}
+	tried := 0
+	for n := range 1 << 16 {
+		d := append([]byte{byte(n >> 8)}, bytes.Repeat([]byte{byte(n)}, 5000)...)
+		h := s.t.roll(0, d[:windowSize])
+		if h&s.mask != 0 || d[0] == d[1] {
+			continue
+		}
+		want := windowSize
+		if s.t.roll(0, d[1:windowSize+1])&s.mask == 0 {
+			want = len(d)
+		}
+		if got := s.runEnd(d, windowSize-1); got != want {
+			t.Errorf("%d, then %d: run until %d, want %d", d[0], d[1], got, want)
+		}
+		tried++
+	}
+	if tried < 10 {
+		t.Errorf("%d tries prove nothing", tried)
 	}
 }
 

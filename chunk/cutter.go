@@ -80,7 +80,7 @@ func (c *Cutter) find(buf []byte, lo, hi int) int {
 // keep counts buf as a part of the current chunk.
 func (c *Cutter) keep(buf []byte) {
 	c.length += len(buf)
-	if c.length < c.min-windowSize {
+	if c.length <= c.min-windowSize {
 		return
 	}
 	if len(buf) < windowSize {
