@@ -12,9 +12,8 @@ const (
 	avx512          // 64 lanes; with GFNI and VBMI
 )
 
-// A vector kernel rolls 32 or 64 lanes at once. It says only which lanes may hold candidates, after the lowest 16 bits
-// of the digest; step then looks for them. So fewer bits of Params would make it useless, and none does that does
-// not cut every 32 KiB.
+// A vector kernel rolls 32 or 64 lanes at once. It says only which lanes may hold candidates, after the lowest 16 bits of the
+// digest; step then looks for them. With fewer bits in Params most blocks would hold some, and narrow is faster.
 const filterBits = 16
 
 // Longer lanes spend less on their first 64 bytes, shorter ones less on what lies behind a cut. The longest are such that a
@@ -51,34 +50,3 @@ func (s scanner) wide(d []byte, lo, hi int) int {
 	}
 	return s.step(d, lo, hi)
 }
-
-// matrixOf writes a linear function of bytes as GF2P8AFFINEQB reads it: row i, for bit i of the result, is byte 7-i.
-func matrixOf(f func(byte) byte) uint64 {
-	var m uint64
-	for from := range 8 {
-		column := f(1 << from)
-		for to := range 8 {
-			m |= uint64(column>>to&1) << (8*(7-to) + from)
-		}
-	}
-	return m
-}
-
-// A vector kernel keeps a digest as seven bytes, and all lanes' bytes of one kind in one register: a plane. It is a
-// polynomial of degree below 56, congruent to the digest, so that the byte that overflows when it moves is a plane of its own.
-// These are what a byte becomes in each plane.
-
-// overflow is b·x^56.
-func (t *tables) overflow(b byte) uint64 {
-	h := t.reduce(b) << 3 // mod takes what lies above x^53; three bits still do
-	return h&(1<<polyDegree-1) ^ t.reduce(byte(h>>polyDegree))
-}
-
-// excess is what the top plane adds to a digest below x^53.
-func (t *tables) excess(top byte) uint64 { return t.reduce(top >> 5) }
-
-// reduce is b·x^53.
-func (t *tables) reduce(b byte) uint64 { return t.mod[b] & (1<<polyDegree - 1) }
-
-// plane is byte i of a digest.
-func plane(h uint64, i int) byte { return byte(h >> (8 * i)) }

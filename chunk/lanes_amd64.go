@@ -2,6 +2,21 @@ package chunk
 
 import "golang.org/x/sys/cpu"
 
+// How a vector kernel works. It keeps a digest as seven bytes, and the bytes of one kind of all lanes in one register: a
+// plane. What it keeps is a polynomial below x^56 that is congruent to the digest; so a move by a byte is a renaming of
+// planes (each takes the place of the one above it, the byte that comes in takes the lowest), and what overflows
+// is the top plane, T. T·x^56 and out·x^(8·64), modulo the polynomial, are added to all planes:
+//
+//	plane i = plane i-1 + overflow_i(T) + out_i(out)        plane -1 is the byte that comes in
+//
+// The functions are linear maps of bytes: one GF2P8AFFINEQB each, or two PSHUFB, one for each half of the byte. For 64
+// positions that makes 14 instructions that count, 16 with the test: the two lowest bytes of the digest are planes 0
+// and 1 plus excess(T), for the three highest bits of T are not reduced yet. What is smallest of all that was tested is kept
+// for each lane, and zero if there is a candidate.
+//
+// Lanes lie far apart in the file and a register wants the same byte of all of them, so rows of eight or 16 bytes are transposed
+// into a ring that holds the last 128 bytes of each lane: the byte that leaves is half a ring away.
+
 // vectors are the tables of the vector kernels; a Cutter has those of one at most.
 type vectors struct {
 	affine *affineTables
@@ -38,6 +53,33 @@ func (s scanner) lanes(block []byte, lane int) uint64 {
 		return lanesAVX512(s.t.affine, &block[0], lane, windowSize+lane)
 	}
 	return lanesAVX2(s.t.nibble, &block[0], lane, windowSize+lane)
+}
+
+// overflow is b·x^56.
+func (t *tables) overflow(b byte) uint64 {
+	h := t.reduce(b) << 3 // mod takes what lies above x^53; three bits still do
+	return h&(1<<polyDegree-1) ^ t.reduce(byte(h>>polyDegree))
+}
+
+// excess is what the top plane adds to a digest below x^53.
+func (t *tables) excess(top byte) uint64 { return t.reduce(top >> 5) }
+
+// reduce is b·x^53.
+func (t *tables) reduce(b byte) uint64 { return t.mod[b] & (1<<polyDegree - 1) }
+
+// plane is byte i of a digest.
+func plane(h uint64, i int) byte { return byte(h >> (8 * i)) }
+
+// matrixOf writes a linear function of bytes as GF2P8AFFINEQB reads it: row i, for bit i of the result, is byte 7-i.
+func matrixOf(f func(byte) byte) uint64 {
+	var m uint64
+	for from := range 8 {
+		column := f(1 << from)
+		for to := range 8 {
+			m |= uint64(column>>to&1) << (8*(7-to) + from)
+		}
+	}
+	return m
 }
 
 // affineTables: lanes_avx512_amd64.s knows the offsets.

@@ -1,5 +1,8 @@
 #include "textflag.h"
 
+// What is computed here, and why: lanes_amd64.go. Offsets in nibbleTables: overflow 0, out 224, excess 448, low 480, zip
+// 496, gather 512; a plane has 32 bytes, 16 for the low and 16 for the high half of a byte.
+
 // Two lanes of eight bytes each, interleaved: lanes r and r+8, and in the upper half r+16 and r+24.
 #define ROW(X, Y) \
 	VMOVQ (R8), X           \
@@ -14,6 +17,7 @@
 	ADDQ DX, R10            \
 	ADDQ DX, R11
 
+// Exchange of two rows, by the low and high halves of each 128 bits.
 #define WORDS(A, B) VPUNPCKLWD B, A, Y15; VPUNPCKHWD B, A, B; VMOVDQA Y15, A
 #define DWORDS(A, B) VPUNPCKLDQ B, A, Y15; VPUNPCKHDQ B, A, B; VMOVDQA Y15, A
 #define QWORDS(A, B) VPUNPCKLQDQ B, A, Y15; VPUNPCKHQDQ B, A, B; VMOVDQA Y15, A
@@ -42,6 +46,7 @@
 	VPXOR Y11, Y12, Y11            \
 	VPXOR Y11, BELOW, P
 
+// The low and the high four bits of each byte.
 #define HALVES(Y, LOW, HIGH) \
 	VPAND Y15, Y, LOW              \
 	VPSRLW $4, Y, HIGH             \
@@ -51,6 +56,7 @@
 //
 // Y0…Y6 planes 0…6, Y7…Y10 halves of T and out, Y11…Y13 temporary, Y14 the smallest of what was tested, Y15
 // 0x0f…; while rows are transposed they are Y7…Y14 and Y15 is temporary.
+// DI t, SI first byte of lane 0, DX stride, CX groups left, BX ring and behind it Y14, AX place in the ring.
 TEXT ·lanesAVX2(SB), 0, $4224-40
 	MOVQ t+0(FP), DI
 	MOVQ d+8(FP), SI
@@ -61,7 +67,7 @@ TEXT ·lanesAVX2(SB), 0, $4224-40
 	ADDQ $63, BX
 	ANDQ $-64, BX
 	XORQ AX, AX
-	MOVQ $8, R13
+	MOVQ $8, R13 // groups until the window is full
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
@@ -101,6 +107,7 @@ group:
 	QWORDS(Y9, Y13)
 	QWORDS(Y10, Y14)
 
+	// Y7…Y14 are columns now, in an order of their own.
 	LEAQ (BX)(AX*1), R9
 	VMOVDQA Y7, 0(R9)
 	VMOVDQA Y11, 32(R9)
@@ -123,6 +130,7 @@ group:
 	SUBQ $1, R13
 	JGE fill
 
+	// Eight positions: (R9) the bytes that come in, (R10) those that leave.
 roll:
 	VMOVDQA (R10), Y13
 	HALVES(Y13, Y9, Y10)
@@ -151,6 +159,7 @@ roll:
 	SUBQ $1, CX
 	JNE group
 
+	// Byte 2·r+b of a half belongs to its lane r+8·b: bring them into order.
 	VBROADCASTI128 512(DI), Y15
 	VPSHUFB Y15, Y14, Y14
 	VPXOR Y13, Y13, Y13
@@ -160,6 +169,7 @@ roll:
 	VZEROUPPER
 	RET
 
+	// The same while the window is filled: nothing leaves, nothing is tested.
 fill:
 	FIRST(192, Y5, Y6)
 	FIRST(160, Y4, Y5)

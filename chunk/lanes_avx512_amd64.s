@@ -1,5 +1,8 @@
 #include "textflag.h"
 
+// What is computed here, and why: lanes_amd64.go. Offsets in affineTables: overflow 0, out 56, excess 112, spread 128,
+// gather 192.
+
 // One row of sixteen bytes of four lanes: lanes r, r+16, r+32 and r+48.
 #define ROW(X, Z) \
 	VMOVDQU (R8), X                  \
@@ -43,7 +46,7 @@ TEXT ·lanesAVX512(SB), 0, $8256-40
 	ADDQ $63, BX
 	ANDQ $-64, BX
 	XORQ AX, AX
-	MOVQ $4, R13
+	MOVQ $4, R13 // groups until the window is full
 	VPXORQ Z17, Z17, Z17
 	VPXORQ Z18, Z18, Z18
 	VPXORQ Z19, Z19, Z19
@@ -112,6 +115,7 @@ group:
 	OCTETS(Z6, Z14)
 	OCTETS(Z7, Z15)
 
+	// Z0…Z15 are columns now: 64 bytes of one position each.
 	// The exchanges leave the two middle columns of each four in each other's place.
 	LEAQ (BX)(AX*1), R9
 	VMOVDQA64 Z0, 0(R9)
@@ -157,6 +161,7 @@ group:
 	SUBQ $1, R13
 	JGE fill
 
+	// Sixteen positions: (R9) the bytes that come in, (R10) those that leave.
 roll:
 	VMOVDQA64 Z23, Z24
 	VMOVDQA64 (R10), Z25
@@ -179,6 +184,7 @@ roll:
 	SUBQ $1, CX
 	JNE group
 
+	// Byte 4·r+c belongs to lane r+16·c: bring them into order.
 	VMOVDQU64 192(DI), Z31
 	VPERMB Z27, Z31, Z27
 	VPTESTNMB Z27, Z27, K1
@@ -186,6 +192,7 @@ roll:
 	VZEROUPPER
 	RET
 
+	// The same while the window is filled: nothing leaves, nothing is tested.
 fill:
 	VMOVDQA64 Z23, Z24
 	FIRST(Z6, Z22, Z23)
