@@ -300,6 +300,13 @@ func BenchmarkCutterReset(b *testing.B) {
 	}
 }
 
+// BenchmarkNewCutter is what the tables cost each process.
+func BenchmarkNewCutter(b *testing.B) {
+	for b.Loop() {
+		newCutter(b, small())
+	}
+}
+
 func BenchmarkDerivePoly(b *testing.B) {
 	var seed [32]byte
 	for b.Loop() {

@@ -17,7 +17,7 @@
 // holds the file without opening anything. It is derived from the archive's root key (DerivePoly), stays the same for the
 // life of the archive (a new one would end deduplication against everything stored) and is stored nowhere in the clear.
 //
-// Cuts are those of restic/chunker, whose tests of equality are this package's (FuzzCutter). Where a cut is permitted the digest
+// Cuts are exactly those of restic/chunker (FuzzCutter compares). Where a cut is permitted the digest
 // depends on the last 64 bytes only, so places can be looked at in any order: in six lanes of one loop (scan.go), in 32 or 64
 // lanes of a vector kernel where the processor has one (lanes.go, lanes_amd64.go), by several goroutines (ahead.go). All
 // give the same cuts, and none is a parameter of the format.
