@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
@@ -93,12 +95,23 @@ func measureMachine(ctx context.Context, o Options, total time.Duration, r *Repo
 	}
 	r.Ratio = b.ratio()
 	kinds := b.kinds()
+	var used, could time.Duration
+	measure := func(n int, d time.Duration, k kind) (float64, error) {
+		begin, before := time.Now(), processorTime()
+		got, err := rate(ctx, n, d, k.worker)
+		used += processorTime() - before
+		could += time.Duration(n) * time.Since(begin)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", k.what, err)
+		}
+		return got, nil
+	}
 	for i, k := range kinds {
 		each := max(leastTime, time.Until(end)/time.Duration(2*(len(kinds)-i))) // on a busy machine the first ones may have taken longer
 		o.Now(k.what)
 		s := &Stage{Name: k.name, What: k.what, Unit: "bytes"}
-		if s.One, err = rate(ctx, 1, each, k.worker); err != nil {
-			return fmt.Errorf("%s: %w", k.what, err)
+		if s.One, err = measure(1, each, k); err != nil {
+			return err
 		}
 		n := o.Cores
 		if k.most > 0 {
@@ -106,16 +119,26 @@ func measureMachine(ctx context.Context, o Options, total time.Duration, r *Repo
 		}
 		s.All = s.One
 		if n > 1 {
-			if s.All, err = rate(ctx, n, each, k.worker); err != nil {
-				return fmt.Errorf("%s: %w", k.what, err)
+			if s.All, err = measure(n, each, k); err != nil {
+				return err
 			}
 		}
 		r.add(o, s)
 	}
+	r.Share = min(1, used.Seconds()/max(could.Seconds(), 1e-9))
 	if err := measureIndex(ctx, o, r); err != nil {
 		return err
 	}
 	return measureStretch(ctx, o, b.keys, r)
+}
+
+// processorTime is what this process has used so far.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func (r *Report) add(o Options, s *Stage) {
@@ -133,16 +156,16 @@ func newBench(o Options) (*bench, error) {
 	if b.session, err = keys.NewSession(); err != nil {
 		return nil, err
 	}
-	data := text(sampleSize)
+	data := text(o.sample)
 	if o.Sample != nil {
-		if data, err = readSample(o.Sample); err != nil {
+		if data, err = readSample(o.Sample, o.sample); err != nil {
 			return nil, fmt.Errorf("sample: %w", err)
 		}
 	}
 	if b.text, err = newSample(data, b.params); err != nil {
 		return nil, err
 	}
-	if b.random, err = newSample(randomData(sampleSize), b.params); err != nil {
+	if b.random, err = newSample(randomData(o.sample), b.params); err != nil {
 		return nil, err
 	}
 	if b.sealed, err = b.seal(b.text); err != nil {
@@ -279,11 +302,10 @@ func (b *bench) pack() (step, error) {
 
 // parity computes parity columns from data columns, which is what sealing a pack does, and repair.
 func (b *bench) parity() (step, error) {
-	const size = 1 << 20
+	size := len(b.random.data) / b.g.K
 	columns := make([][]byte, b.g.N())
 	for i := range b.g.K {
-		at := (i * size) % (sampleSize - size)
-		columns[i] = b.random.data[at : at+size]
+		columns[i] = b.random.data[i*size:][:size]
 	}
 	var want []int
 	buffers := make([][]byte, b.g.M)

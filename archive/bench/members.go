@@ -48,7 +48,8 @@ const (
 	// listsAtMost is how many names are looked at for such objects.
 	listsAtMost = 1000
 	unsureSpace = 32 << 20
-	slowFactor  = 3 // a member may take so many times as long as planned
+	slowFactor  = 3           // a member may take so many times as long as planned,
+	slowGrace   = time.Second // and this
 )
 
 // visit is what one run does to one member.
@@ -101,11 +102,12 @@ func measureMembers(ctx context.Context, o Options, total time.Duration, r *Repo
 			if v.Err != nil {
 				return
 			}
-			bounded, cancel := context.WithTimeout(ctx, slowFactor*phase.part)
+			most := slowFactor*phase.part + slowGrace
+			bounded, cancel := context.WithTimeout(ctx, most)
 			defer cancel()
 			err := phase.do(v, bounded, phase.part)
 			if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-				err = fmt.Errorf("%s: not done in %v: %w", phase.what, slowFactor*phase.part, err)
+				err = fmt.Errorf("%s: not done in %v: %w", phase.what, most, err)
 			}
 			v.Err = err
 		})

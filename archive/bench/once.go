@@ -35,7 +35,7 @@ func measureIndex(ctx context.Context, o Options, r *Report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, x.Close()) }()
-	segment, ids := segmentOf(indexBlobs)
+	segment, ids := segmentOf(o.blobs)
 	start := time.Now()
 	if err := x.Apply(pack.ID{1}, segment); err != nil {
 		return err
@@ -51,8 +51,8 @@ func measureIndex(ctx context.Context, o Options, r *Report) (err error) {
 		return err
 	}
 	asked := time.Since(start)
-	r.add(o, &Stage{Name: Add, What: "index: add", Unit: "blobs", One: indexBlobs / added.Seconds()})
-	r.add(o, &Stage{Name: LookUp, What: "index: look up", Unit: "blobs", One: indexBlobs / asked.Seconds()})
+	r.add(o, &Stage{Name: Add, What: "index: add", Unit: "blobs", One: float64(o.blobs) / added.Seconds()})
+	r.add(o, &Stage{Name: LookUp, What: "index: look up", Unit: "blobs", One: float64(o.blobs) / asked.Seconds()})
 	return ctx.Err()
 }
 

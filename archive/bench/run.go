@@ -26,6 +26,8 @@ type Options struct {
 	Each func(any)
 	// Now tells about what step it is that comes. May be nil.
 	Now func(string)
+
+	sample, blobs int // for tests, which need not be exact: sampleSize, indexBlobs
 }
 
 // The defaults.
@@ -41,6 +43,7 @@ func (o Options) applyDefaults() Options {
 	o.Time = cmp.Or(o.Time, DefaultTime)
 	o.Space = cmp.Or(o.Space, DefaultSpace)
 	o.Cores = cmp.Or(o.Cores, runtime.GOMAXPROCS(0))
+	o.sample, o.blobs = cmp.Or(o.sample, sampleSize), cmp.Or(o.blobs, indexBlobs)
 	if o.Each == nil {
 		o.Each = func(any) {}
 	}
@@ -55,6 +58,7 @@ type Report struct {
 	Cores    int
 	Geometry pack.Geometry
 	Ratio    float64  // how many times smaller the sample gets
+	Share    float64  // of the processor time that the steps could have had, so much they got; the rest had other programs
 	Stages   []*Stage // of the machine, in the order of the work
 	Members  []*Member
 }

@@ -35,8 +35,8 @@ func newSample(data []byte, p chunk.Params) (*sample, error) {
 }
 
 // readSample reads the beginning of what a user has.
-func readSample(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, sampleSize))
+func readSample(r io.Reader, most int) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(most)))
 	if err == nil && len(data) == 0 {
 		err = fmt.Errorf("it is empty")
 	}

@@ -147,7 +147,13 @@ func (b *benchShow) verdict(r *bench.Report) {
 			b.e.print("    (next: %s, %s)", limitText(*next, r), perSecond(next.Rate))
 		}
 	}
+	if r.Share > 0 && r.Share < busyShare {
+		b.e.print("other programs had %.0f %% of the processor meanwhile: on a quiet machine it is faster", 100*(1-r.Share))
+	}
 }
+
+// busyShare is the share of the processor below which it is said that others had the rest.
+const busyShare = 0.75
 
 func (b *benchShow) layout(r *bench.Report) string {
 	text := ""
@@ -211,7 +217,7 @@ func (b *benchShow) json(r *bench.Report) error {
 	}
 	v := map[string]any{"type": "bench", "cores": r.Cores, "data": r.Geometry.K, "parity": r.Geometry.M}
 	if r.Ratio > 0 {
-		v["ratio"] = r.Ratio
+		v["ratio"], v["processor_share"] = r.Ratio, r.Share
 	}
 	return b.e.printJSON(v)
 }
