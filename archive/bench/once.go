@@ -78,7 +78,7 @@ func segmentOf(blobs int) (cols []pack.Column, ids []chunk.ID) {
 func measureStretch(ctx context.Context, o Options, k *seal.Keys, r *Report) error {
 	o.Now("password")
 	password := []byte("a password")
-	s, err := seal.NewPasswordSlot(k, "bench", password, seal.DefaultArgon(), time.Now())
+	s, err := seal.NewPasswordSlot(k, "bench", password, seal.TunedArgon(), time.Now())
 	if err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
