@@ -73,7 +73,7 @@ func (c *checker) newSegments(ctx context.Context) (listed map[pack.ID]bool, err
 		listed[id] = true
 	}
 	for id := range listed {
-		if c.packs[archive.NameOf(id, chunk.Index)] != nil {
+		if c.packs[archive.NameOf(id, chunk.Index)] != nil || c.condemned(id) {
 			continue
 		}
 		columns, err := c.a.ReadSegment(ctx, id)
