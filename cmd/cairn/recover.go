@@ -24,6 +24,8 @@ func recoverFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "index", Usage: "make the index anew from the packs"},
 		&cli.BoolFlag{Name: "snapshots", Usage: "find trees that no snapshot leads to, make snapshots of them, and say which files are incomplete"},
 		&cli.BoolFlag{Name: "cards", Usage: "make new cards for the places named: heaps of shards that have none"},
+		&cli.BoolFlag{Name: "records", Usage: "give up gc records of which no good copy is left: while nothing else uses the archive"},
+		&cli.StringFlag{Name: "session-age", Value: "7d", Usage: "with --records: sessions that have not shown themselves for so long are dead"},
 		&cli.BoolFlag{Name: "give-up", Usage: "with --index: give up index segments that cannot be read, even if directories of packs cannot be read either"},
 		&cli.BoolFlag{Name: "forgotten", Usage: "with --snapshots: make snapshots also of what may have been forgotten and is not pruned yet"},
 		&cli.StringSliceFlag{Name: "to", Usage: "with --snapshots: restore what belongs to no snapshot below `DIR`; with --cards: sort all shards into these new members"},
@@ -37,6 +39,10 @@ const recoverDescription = `When more is gone than that (docs/recovery.md tells 
 With --index it makes the index anew from all packs. Index segments that cannot be read, for which prune refuses to run,
 are given up when everything in the packs is named by others. With fewer members than are needed it fills this machine's
 index with what the surviving columns hold, for "restore --salvage" and the next one.
+
+With --records it gives up gc records (what prune condemned and forget forgot) of which no good copy is left. Try
+"cairn repair" on every machine that used the archive first: their caches may have a copy. Let no prune run
+meanwhile. Forgotten snapshots may show up again: forget them again.
 
 With --snapshots it reads all trees. Those that no snapshot leads to, and that look like the top of a backup, become
 snapshots again (series and tag "recovered"); an interrupted backup may show up as one. Where snapshots were
@@ -53,6 +59,7 @@ member or one for all. The key comes from a slot in these places, or with --reco
 
 // recoverExamples are its examples.
 const recoverExamples = `  cairn repair --index
+  cairn repair --records --dry-run
   cairn repair --snapshots --dry-run
   cairn repair --snapshots --to /tmp/lost+found
   cairn repair --cards /mnt/a /mnt/b /mnt/c --key-file cairn.key
@@ -62,7 +69,7 @@ const recoverExamples = `  cairn repair --index
 func (e *env) runRecover(c *cli.Context) (bool, error) {
 	asked := 0
 	var run func(*cli.Context) error
-	for name, fn := range map[string]func(*cli.Context) error{"index": e.runRepairIndex, "snapshots": e.runRepairSnapshots, "cards": e.runRepairCards} {
+	for name, fn := range map[string]func(*cli.Context) error{"index": e.runRepairIndex, "records": e.runRepairRecords, "snapshots": e.runRepairSnapshots, "cards": e.runRepairCards} {
 		if c.Bool(name) {
 			asked++
 			run = fn
@@ -70,7 +77,9 @@ func (e *env) runRecover(c *cli.Context) (bool, error) {
 	}
 	switch {
 	case asked > 1:
-		return true, usage("repair: --index, --snapshots and --cards go one at a time")
+		return true, usage("repair: --index, --records, --snapshots and --cards go one at a time")
+	case c.IsSet("session-age") && !c.Bool("records"):
+		return true, usage("repair: --session-age goes with --records")
 	case c.Bool("give-up") && !c.Bool("index"):
 		return true, usage("repair: --give-up goes with --index")
 	case c.Bool("forgotten") && !c.Bool("snapshots"):
