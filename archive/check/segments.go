@@ -10,7 +10,7 @@ import (
 )
 
 // rebuildable ends the description of what a lost index segment causes.
-const rebuildable = "; `cairn index rebuild` finds again what a lost index segment named"
+const rebuildable = "; `cairn repair --index` finds again what a lost index segment named"
 
 // segments reads every index pack and fills the local index with what they say.
 func (c *checker) segments(ctx context.Context) error {
