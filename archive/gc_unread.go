@@ -74,14 +74,15 @@ func (e *RecordDamage) Unwrap() error { return e.Err }
 func (a *Archive) AllRecords() error {
 	a.gc.mu.Lock()
 	defer a.gc.mu.Unlock()
-	for _, id := range sortedIDs(maps.Keys(a.gc.unread)) {
-		err := &RecordDamage{id, a.gc.unread[id].err}
-		if Fleeting(err) {
-			return remote.WithHint(err, "run the command again; see `cairn member list` for members that do not answer")
-		}
-		return remote.WithHint(err, "`cairn repair` writes it again from a good copy, which may also be in the cache of another machine that used the archive: run it there, too; if there is none, `cairn repair --records` gives it up")
+	ids := sortedIDs(maps.Keys(a.gc.unread))
+	if len(ids) == 0 {
+		return nil
 	}
-	return nil
+	err := &RecordDamage{ids[0], a.gc.unread[ids[0]].err}
+	if Fleeting(err) {
+		return remote.WithHint(err, "run the command again; see `cairn member list` for members that do not answer")
+	}
+	return remote.WithHint(err, "`cairn repair` writes it again from a good copy, which may also be in the cache of another machine that used the archive: run it there, too; if there is none, `cairn repair --records` gives it up")
 }
 
 func sortedIDs(ids func(func(chunk.ID) bool)) []chunk.ID {
