@@ -61,6 +61,9 @@ func (c *commit) Index(ctx context.Context) (bool, error) {
 	if err := a.readRecords(ctx); err != nil {
 		return false, err
 	}
+	if err := a.AllRecords(); err != nil {
+		return false, err
+	}
 	if a.recordGeneration() == c.w.generation {
 		return true, nil
 	}

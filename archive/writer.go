@@ -116,8 +116,16 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 	return w, nil
 }
 
-// newWriter makes a session without a journal. Nothing is running in it yet.
+// newWriter makes a session without a journal. Nothing is running in it yet. Records and index were read.
 func (a *Archive) newWriter(ctx context.Context) (*Writer, error) {
+	if err := a.AllRecords(); err != nil {
+		return nil, err
+	}
+	return a.newSession(ctx)
+}
+
+// newSession is newWriter for who relies on nothing.
+func (a *Archive) newSession(ctx context.Context) (*Writer, error) {
 	session, err := a.keys.NewSession()
 	if err != nil {
 		return nil, err

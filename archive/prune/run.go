@@ -164,9 +164,12 @@ func catalogOf(idx archive.Index) (Catalog, error) {
 	return c, nil
 }
 
-// refresh reads gc records and index again.
+// refresh reads gc records and index again. All of both must be there to be read.
 func (g *Prune) refresh(ctx context.Context) error {
-	if err := g.a.Refresh(ctx); err != nil {
+	if err := errors.Join(g.a.Refresh(ctx), g.a.AllRecords()); err != nil {
+		return err
+	}
+	if err := g.seesAll(); err != nil {
 		return err
 	}
 	idx, err := g.a.Index(ctx)

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ type Store struct {
 	known known
 	fsync func(*os.File) error // tests watch it
 	now   func() time.Time
+	swept sync.Map // directories above listed ones in which temporary files were looked for
 }
 
 // Open opens a directory that exists. It does not look into it.
