@@ -146,7 +146,7 @@ type Report struct {
 	Forgotten                 int           // forgotten snapshots that were still on some member, and were deleted
 	Left                      []Left        // packs that could not be copied, and stay
 	Rounds                    int           // how often blobs were copied because another collector, or a new snapshot, came between
-	Estimate                  float64       // with DryRun: bytes that would be freed, beside what is written anew
+	Estimate                  int64         // with DryRun: bytes that would be freed, beside what is written anew
 }
 
 // Left is a pack that would have been repacked.

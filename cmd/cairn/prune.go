@@ -249,7 +249,7 @@ func (e *env) printPrune(r *prune.Report, o prune.Options, took time.Duration) {
 	line(r.Locked, "cannot be deleted yet, an object lock holds them: a later prune does")
 	e.printLocks(r.Locks)
 	if o.DryRun {
-		e.print("about %s would be freed; garbage of %s would stay in packs that are needed", size(int64(r.Estimate)), size(r.Unused))
+		e.print("about %s would be freed; garbage of %s would stay in packs that are needed", size(r.Estimate), size(r.Unused))
 		return
 	}
 	if r.Deleted.Packs+r.Segments+r.Forgotten == 0 {
@@ -291,7 +291,7 @@ func pruneJSON(r *prune.Report, o prune.Options, took time.Duration) map[string]
 		"repacked": packs(r.Repacked), "blobs_copied": r.Copied, "bytes_copied": r.CopiedBytes, "busy": packs(r.Busy), "sessions_at_work": r.SessionsAtWork,
 		"bytes_unused": r.Unused, "bounded": r.Bounded, "left": left}
 	if o.DryRun {
-		m["bytes_freed_estimate"] = int64(r.Estimate)
+		m["bytes_freed_estimate"] = r.Estimate
 		return m
 	}
 	m["deleted"], m["locked"], m["locked_segments"], m["records"] = packs(r.Deleted), packs(r.Locked), r.LockedSegments, r.Records
