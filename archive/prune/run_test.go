@@ -92,6 +92,33 @@ func TestDryRun(t *testing.T) {
 	})
 }
 
+// TestDryForget: what would be gained if snapshots were forgotten is what is gained when they are.
+func TestDryForget(t *testing.T) {
+	t.Parallel()
+	geometries(t, func(t *testing.T, b *bench) {
+		a := b.open()
+		first := b.backup(a, files("d", 24)...)
+		b.backup(a, files("d", 6)...)
+		gone := b.backup(a, files("z", 8)...)
+		before := b.objects("")
+		o := Options{DryRun: true, Forget: []chunk.ID{first.ID, gone.ID}}
+		dry, err := b.tryPrune(t.Context(), o)
+		b.must(err)
+		if diff := cmp.Diff(before, b.objects("")); diff != "" {
+			t.Errorf("a dry run changes: %s", diff)
+		}
+		b.forget(a, first, gone)
+		then, err := b.tryPrune(t.Context(), Options{DryRun: true})
+		b.must(err)
+		if diff := cmp.Diff(then, dry); diff != "" || dry.Estimate <= 0 || dry.Unneeded.Packs == 0 {
+			t.Errorf("%+v: %s", dry, diff)
+		}
+		if o.DryRun = false; o.Validate() == nil {
+			t.Error("a run that writes would take snapshots for forgotten")
+		}
+	})
+}
+
 // TestLimits: garbage within the limit stays.
 func TestLimits(t *testing.T) {
 	t.Parallel()
