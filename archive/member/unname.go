@@ -145,8 +145,10 @@ func (r *rewrite) removePacks(ctx context.Context, batch []pack.ID) error {
 	r.report.Shards += int(left.Load())
 	for _, id := range batch {
 		if _, ok := r.moved[id]; ok {
+			if !r.packs[id].bare {
+				r.report.Packs++
+			}
 			delete(r.packs, id)
-			r.report.Packs++
 		}
 	}
 	return nil
