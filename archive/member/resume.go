@@ -250,6 +250,11 @@ func (r *rewrite) removeTorn(ctx context.Context, id pack.ID, kind chunk.Type, p
 	if err != nil || h.ID != id || !r.dead(h, rec) {
 		return nil
 	}
+	if kind != chunk.Index && p.shards >= r.geom.K { // it can be read, so `repair --index` may name it at any moment: not without a record
+		r.packs[id] = &oldPack{kind: kind, at: r.a.Placements()[0], bare: true}
+		r.torn = append(r.torn, id)
+		return nil
+	}
 	_, err = r.a.RemovePack(ctx, r.a.Placements()[0], id, kind)
 	return err
 }

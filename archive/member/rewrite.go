@@ -144,6 +144,7 @@ type rewrite struct {
 	moved    map[pack.ID]struct{} // by this run
 	copied   map[blobKey]struct{} // blobs that an interrupted run copied in its last round
 	copiedTo []pack.ID            // the packs that hold them
+	torn     []pack.ID            // packs of an interrupted run that lack shards and that nothing names
 	total    int                  // packs to be moved, when that was begun
 	report   *RewriteReport
 }

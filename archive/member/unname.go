@@ -161,7 +161,7 @@ func (r *rewrite) removeUnnamed(ctx context.Context) error {
 	if len(r.a.Placements()) == 1 {
 		return nil
 	}
-	var bare []pack.ID
+	bare := r.torn
 	for id, err := range r.a.Packs(ctx, "binaries/") {
 		if err != nil {
 			return err
