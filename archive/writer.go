@@ -68,8 +68,9 @@ type Writer struct {
 	relies     map[pack.ID]chunk.Type // packs that this session made, or that hold what it did not store because it was there
 	lastPub    time.Time
 	shown      presence
-	generation int  // of the gc records, when the index was read
-	takesOver  bool // see TakeOver
+	generation int    // of the gc records, when the index was read
+	emptied    uint64 // see Archive.emptied, when it began
+	takesOver  bool   // see TakeOver
 	stats      WriterStats
 
 	publishing sync.Mutex
@@ -131,7 +132,7 @@ func (a *Archive) newSession(ctx context.Context) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{
-		a: a, session: session, lastPub: time.Now(),
+		a: a, session: session, lastPub: time.Now(), emptied: a.emptied.Load(),
 		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
 		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{}, relies: map[pack.ID]chunk.Type{},
 		uploads: make(chan struct{}, uploadsAt(a.geom)),
