@@ -314,9 +314,36 @@ func TestFoldRecords(t *testing.T) {
 		all = append(all, r.Snapshots...)
 		keep = r.ID
 	}
-	n, err := a.FoldRecords(t.Context(), time.Unix(99, 0), "test", func(r *Record) (bool, error) { return r.ID != keep, nil })
-	if err != nil || n != foldFrom-1 {
-		t.Fatalf("folded %d %v", n, err)
+	known := func(list []*Record) func(chunk.ID) bool {
+		return func(id chunk.ID) bool { return slices.ContainsFunc(list, func(r *Record) bool { return r.ID == id }) }
+	}
+	fold := func(a *Archive, early func(chunk.ID) bool) int {
+		n, err := a.FoldRecords(t.Context(), time.Unix(99, 0), "test", early, func(r *Record) (bool, error) { return r.ID != keep, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before, err := a.Records(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := fold(a, known(before)); n != foldFrom-1 {
+		t.Fatalf("folded %d", n)
+	}
+	// Nothing is removed by whoever began before the record that folds was there; and nothing is folded twice.
+	if n := fold(a, known(before)); n != 0 {
+		t.Errorf("folded %d again", n)
+	}
+	if got := b.names(recordPrefix); len(got) != foldFrom+1 {
+		t.Errorf("%d records where those that are folded must be there still", len(got))
+	}
+	a = b.open()
+	if before, err = a.Records(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := fold(a, known(before)); n != 0 {
+		t.Errorf("folded %d a collection later", n)
 	}
 	if got := b.names(recordPrefix); len(got) != 2 || !slices.Contains(got, recordPrefix+keep.String()) {
 		t.Errorf("left: %q", got)
