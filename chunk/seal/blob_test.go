@@ -237,8 +237,8 @@ func TestOpenBomb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb := enc.EncodeAll(make([]byte, 8<<20), nil)
-	small := enc.EncodeAll(make([]byte, 900), nil)
+	bomb := frameOf(t, enc, make([]byte, 8<<20))
+	small := frameOf(t, enc, make([]byte, 900))
 	for name, frame := range map[string][]byte{
 		"bomb": bomb, "empty": {}, "no frame": random(100, 1), "cut": bomb[:len(bomb)/2],
 		"lying": lying(1000, 100_000), "lying low": lying(1000, 999),
