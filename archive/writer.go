@@ -116,6 +116,13 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 	return w, nil
 }
 
+// SetTarget sets the length aimed at for the columns of packs that are begun from now on, for tests and benchmarks; 0 is the default.
+func (w *Writer) SetTarget(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limits.target = n
+}
+
 // newWriter makes a session without a journal. Nothing is running in it yet.
 func (a *Archive) newWriter(ctx context.Context) (*Writer, error) {
 	session, err := a.keys.NewSession()
