@@ -32,6 +32,9 @@ const (
 	benchSnapshots = 8
 )
 
+// benchStart is long ago: what the command backs up is later.
+var benchStart = time.Unix(1_600_000_000, 0)
+
 // benchBlob is the plaintext of the i-th blob.
 func benchBlob(i int) []byte {
 	var seed [32]byte
@@ -68,7 +71,7 @@ func (m *machine) fill(blobs int) {
 	w.SetTarget(0)
 	entries, err := benchTrees(ctx, w, units)
 	m.must(err)
-	m.made = made{Blobs: units * perUnit, First: m.commit(ctx, w, entries, 0)}
+	m.made = made{Blobs: units * perUnit, First: m.commit(ctx, w, entries, 0).String()}
 	for n := 1; n < benchSnapshots; n++ {
 		w, err := a.NewWriter(ctx)
 		m.must(err)
@@ -172,7 +175,8 @@ func (m *machine) commit(ctx context.Context, w *archive.Writer, entries []entry
 		}
 		nodes = append(nodes, node)
 	}
-	s := &snapshot.Snapshot{Series: "bench", Host: "bench", Paths: []string{"/"}, Start: snapshot.TimeOf(fixed.Add(time.Duration(n) * time.Hour)), End: snapshot.TimeOf(fixed.Add(time.Duration(n) * time.Hour))}
+	at := snapshot.TimeOf(benchStart.Add(time.Duration(n) * time.Hour))
+	s := &snapshot.Snapshot{Series: "bench", Host: "bench", Paths: []string{"/"}, Start: at, End: at}
 	var err error
 	s.Content, s.Depth, err = snapshot.SaveTree(ctx, nodes, saver(w, chunk.Tree))
 	m.must(err)

@@ -28,8 +28,10 @@ func (m *machine) measure(lookups int) {
 	l.run("open", func() { a = m.open(ctx) })
 	l.run("hits", func() { m.lookUp(ctx, a, min(lookups, m.made.Blobs), 0) })
 	l.run("misses", func() { m.lookUp(ctx, a, min(lookups, m.made.Blobs), m.made.Blobs) })
+	first, err := chunk.ParseID(m.made.First)
+	m.must(err)
 	l.run("forget", func() {
-		_, err := a.Forget(ctx, []chunk.ID{m.made.First}, archive.Record{Time: fixed})
+		_, err := a.Forget(ctx, []chunk.ID{first}, archive.Record{Time: fixed})
 		m.must(err)
 	})
 	r := m.collect(ctx, a, l, "")

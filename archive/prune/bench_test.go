@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"cairn/archive"
-	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/index"
 	"cairn/remote/local"
@@ -87,8 +86,8 @@ type machine struct {
 
 // made is what is remembered of a synthetic archive, in the file "made".
 type made struct {
-	Blobs int      `json:"blobs"`
-	First chunk.ID `json:"first"` // the snapshot that has all of them
+	Blobs int    `json:"blobs"`
+	First string `json:"first"` // the snapshot that has all of them
 }
 
 func (m *machine) must(err error) {
