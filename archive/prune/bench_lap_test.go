@@ -26,8 +26,9 @@ func (m *machine) measure(lookups int) {
 	var a *archive.Archive
 	l := &laps{b: m.b, profile: os.Getenv("CAIRN_PROFILE")}
 	l.run("open", func() { a = m.open(ctx) })
-	l.run("hits", func() { m.lookUp(ctx, a, min(lookups, m.made.Blobs), 0) })
-	l.run("misses", func() { m.lookUp(ctx, a, min(lookups, m.made.Blobs), m.made.Blobs) })
+	l.run("hits", func() { m.lookUp(ctx, a, lookups, 256, 0) })
+	l.run("misses", func() { m.lookUp(ctx, a, lookups, 256, m.made.Blobs) })
+	l.run("hits in order", func() { m.lookUp(ctx, a, 10*lookups, referBatch, 0) })
 	first, err := chunk.ParseID(m.made.First)
 	m.must(err)
 	l.run("forget", func() {
@@ -46,12 +47,13 @@ func (m *machine) measure(lookups int) {
 	l.report()
 }
 
-// lookUp asks for random blobs from a number on, in batches, as a backup does with the blobs of a file that it takes over.
-func (m *machine) lookUp(ctx context.Context, a *archive.Archive, n, from int) {
+// lookUp asks for n random blobs from a number on, in batches: small ones as a backup does with the blobs of a file that it takes over, large ones as the
+// marker does. Where the index is longer than what memory there is, small ones wait for the disk.
+func (m *machine) lookUp(ctx context.Context, a *archive.Archive, n, batch, from int) {
 	idx, err := a.Index(ctx)
 	m.must(err)
 	rng := rand.New(rand.NewPCG(1, 2))
-	ids, live := make([]chunk.ID, 256), make([]pack.ID, 256)
+	ids, live := make([]chunk.ID, min(n, batch)), make([]pack.ID, min(n, batch))
 	for ; n > 0; n -= len(ids) {
 		for i := range ids {
 			ids[i] = chunk.Sum(benchBlob(from + rng.IntN(m.made.Blobs)))

@@ -40,7 +40,7 @@ func BenchmarkPrune(b *testing.B) {
 			}
 		}
 		m.connect()
-		m.measure(1_000_000)
+		m.measure(100_000)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestDisk(t *testing.T) {
 	m := &machine{b: t, dir: t.TempDir()}
 	m.fill(12 * perUnit)
 	m.connect()
-	m.measure(10_000)
+	m.measure(1000)
 }
 
 // machine is a computer with a cache on disk.
