@@ -7,7 +7,7 @@ import (
 )
 
 // referBatch is how many blobs are looked up at once. The index sorts them, so that a batch goes through it in one direction. With 200 at a time, those of
-// one directory, and less memory than the index is long (810 MB for 10^7 blobs), each lookup waited for the disk, and most of what that read ahead was
+// one directory, and less memory than the index is long (790 MB for 10^7 blobs), each lookup waited for the disk, and most of what that read ahead was
 // thrown away unused: 15 trees a second. A batch takes 22 MB, and passes over 10^7 blobs 40 times.
 const referBatch = 1 << 18
 
