@@ -117,6 +117,13 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 	return w, nil
 }
 
+// SetTarget sets the length aimed at for the columns of packs that are begun from now on, for tests and benchmarks; 0 is the default.
+func (w *Writer) SetTarget(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limits.target = n
+}
+
 // newWriter makes a session without a journal. Nothing is running in it yet. Records and index were read.
 func (a *Archive) newWriter(ctx context.Context) (*Writer, error) {
 	if err := a.AllRecords(); err != nil {
