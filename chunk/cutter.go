@@ -39,15 +39,10 @@ func (c *Cutter) Clone() *Cutter { return &Cutter{s: c.s, min: c.min, max: c.max
 // of buf still belong to the current chunk (at least 1), or -1 if all of buf does and the chunk goes on. After a cut
 // the rest of buf must be given again: it belongs to the next chunk. It does not allocate and does not keep buf.
 func (c *Cutter) Next(buf []byte) int {
-	return c.next(buf, func(lo, hi int) int { return c.find(buf, lo, hi) })
-}
-
-// next cuts at the first candidate that find knows between two places in buf, or where the chunk is as long as it may be.
-func (c *Cutter) next(buf []byte, find func(lo, hi int) int) int {
 	lo := max(c.min-1-c.length, 0)      // the first byte that may end the chunk
 	hi := min(c.max-c.length, len(buf)) // behind the last one
 	if lo < hi {
-		if at := find(lo, hi); at >= 0 {
+		if at := c.find(buf, lo, hi); at >= 0 {
 			c.length = 0
 			return at + 1
 		}

@@ -19,9 +19,9 @@
 //
 // Cuts are exactly those of restic/chunker (FuzzCutter compares). Where a cut is permitted the digest
 // depends on the last 64 bytes only, so places can be looked at in any order: in six lanes of one loop (scan.go), in 32 or 64
-// lanes of a vector kernel where the processor has one (lanes.go, lanes_amd64.go), by several goroutines (ahead.go). All
-// give the same cuts, and none is a parameter of the format.
+// lanes of a vector kernel where the processor has one (lanes.go, lanes_amd64.go). All give the same cuts, and none is a
+// parameter of the format.
 //
 // ID, Type and Params are values. A Cutter belongs to one goroutine at a time; Clone gives the next goroutine its
-// own, a copy of 104 bytes; a Scanner is safe for concurrent use. The package does no I/O and leaves nothing behind.
+// own, a copy of 104 bytes. The package does no I/O and leaves nothing behind.
 package chunk

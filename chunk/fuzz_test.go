@@ -35,9 +35,6 @@ func FuzzCutter(f *testing.F) {
 			if diff := cmp.Diff(want, cut(c, d, func() int { return 1 + r.IntN(largest) })); diff != "" {
 				t.Errorf("%v, %v: %s", k, p, diff)
 			}
-			if diff := cmp.Diff(want, cutAhead(c, d, largest, 2)); diff != "" {
-				t.Errorf("%v, %v, ahead: %s", k, p, diff)
-			}
 		}
 	})
 }
