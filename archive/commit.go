@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"cairn/chunk"
@@ -47,7 +48,8 @@ type commit struct {
 	w       *Writer
 	s       *snapshot.Snapshot
 	id      chunk.ID
-	lacking []pack.ID
+	lacking []pack.ID // packs
+	unnamed []pack.ID // index packs of this session
 	rounds  int
 }
 
@@ -71,6 +73,9 @@ func (c *commit) Index(ctx context.Context) (bool, error) {
 }
 
 func (c *commit) Store(ctx context.Context) (bool, error) {
+	if err := c.w.nameAnew(ctx, c.unnamed); err != nil { // first: what storeAnew forgets need not be named
+		return false, err
+	}
 	return true, c.w.storeAnew(ctx, c.lacking)
 }
 
@@ -93,7 +98,7 @@ func (c *commit) Publish(ctx context.Context) (bool, error) {
 	return true, w.a.putSnapshot(ctx, c.id, object, c.s)
 }
 
-// Lacks says whether a pack that the session relied on, or made, is condemned.
+// Lacks says whether a pack that the session relied on or made, or an index pack that it made, is condemned.
 func (c *commit) Lacks(ctx context.Context) (lacks bool, err error) {
 	a := c.w.a
 	if a.recordGeneration() == c.w.generation {
@@ -109,7 +114,10 @@ func (c *commit) Lacks(ctx context.Context) (lacks bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if c.lacking, err = condemnedIn(idx, c.w.reliance()); err != nil || len(c.lacking) == 0 {
+	if c.lacking, err = condemnedIn(idx, maps.Keys(c.w.reliance())); err != nil {
+		return false, err
+	}
+	if c.unnamed, err = condemnedIn(idx, maps.Keys(c.w.named)); err != nil || len(c.lacking)+len(c.unnamed) == 0 {
 		return false, err
 	}
 	if c.rounds++; c.rounds > maxRounds {

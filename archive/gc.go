@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -332,7 +333,7 @@ func verifyNamed(id chunk.ID, data []byte) error {
 }
 
 // condemnedIn returns those packs that are condemned.
-func condemnedIn(idx Index, packs map[pack.ID]chunk.Type) ([]pack.ID, error) {
+func condemnedIn(idx Index, packs iter.Seq[pack.ID]) ([]pack.ID, error) {
 	var list []pack.ID
 	for id := range packs {
 		is, err := idx.Condemned(id)

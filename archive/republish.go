@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"cairn/chunk"
 	"cairn/pack"
@@ -119,7 +120,7 @@ func (c *republication) Lacks(ctx context.Context) (bool, error) {
 	} else if c.lost && !a.heardAll() && !a.opts.Salvage { // who salvages knows
 		return false, remote.WithHint(errors.New("some of what the snapshot needs was not found"), "run the command again when all members are reachable")
 	}
-	if c.lacking, err = condemnedIn(idx, c.w.reliance()); err != nil || len(c.lacking) == 0 {
+	if c.lacking, err = condemnedIn(idx, maps.Keys(c.w.reliance())); err != nil || len(c.lacking) == 0 {
 		return fresh, err
 	}
 	if c.rounds++; c.rounds > maxRounds {

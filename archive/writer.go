@@ -66,6 +66,7 @@ type Writer struct {
 	failed     error                  // the first failure; errEnded at the end
 	short      map[pack.ID]struct{}   // packs stored with fewer than n shards
 	relies     map[pack.ID]chunk.Type // packs that this session made, or that hold what it did not store because it was there
+	named      map[pack.ID][]pack.ID  // index packs that this session published, and the packs that they name
 	lastPub    time.Time
 	shown      presence
 	generation int    // of the gc records, when the index was read
@@ -141,7 +142,7 @@ func (a *Archive) newSession(ctx context.Context) (*Writer, error) {
 	w := &Writer{
 		a: a, session: session, lastPub: time.Now(), emptied: a.emptied.Load(),
 		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
-		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{}, relies: map[pack.ID]chunk.Type{},
+		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{}, relies: map[pack.ID]chunk.Type{}, named: map[pack.ID][]pack.ID{},
 		uploads: make(chan struct{}, uploadsAt(a.geom)),
 	}
 	w.life, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
