@@ -244,7 +244,7 @@ func TestOpenBomb(t *testing.T) {
 		"lying": lying(1000, 100_000), "lying low": lying(1000, 999),
 		"two frames": append(bytes.Clone(small), small...), "too small": small,
 		"small one behind": append(frameOf(t, enc, make([]byte, 1000)), frameOf(t, enc, make([]byte, decodeRoom))...),
-		"skippable": append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4}, small...),
+		"skippable":        append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4}, small...),
 	} {
 		b := Sealed{ID: chunk.Sum(make([]byte, 1000)), Type: chunk.Data, Compression: Zstd, Plain: 1000, Session: s.ID()}
 		if name == "two frames" || name == "skippable" {
