@@ -18,6 +18,10 @@ const (
 
 	// A frame is kept if it saves at least 1/minSaving. A sample may promise half of that.
 	minSaving = 32
+
+	// decodeRoom is what the decompressor wants to have behind a plaintext, or it copies the matches of the last block byte by byte: 705 instead
+	// of 572 MB/s for small source files, most of which are one block, and 1090 instead of 1045 for chunks of programs.
+	decodeRoom = 32
 )
 
 // codec compresses and decompresses. It lends one coder to each concurrent user and keeps idle ones until the garbage
@@ -132,8 +136,8 @@ func uneven(sample []byte) bool {
 	return pairs > 2*uint64(len(sample))*uint64(len(sample))/256
 }
 
-// inflate decompresses one frame into dst[:0], whose capacity must be at least size, the expected length. The frame
-// must be a plain one that states just this size, and nothing may follow it.
+// inflate decompresses one frame into dst[:0], whose capacity must be at least size, the expected length; with decodeRoom more it is
+// faster, and those bytes are then of any value. The frame must be a plain one that states just this size, and nothing may follow it.
 func (d *coder) inflate(dst, frame []byte, size int) ([]byte, error) {
 	stated, err := frameSize(frame)
 	if err != nil {
@@ -146,7 +150,7 @@ func (d *coder) inflate(dst, frame []byte, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := dec.DecodeAll(frame, dst[:0:size])
+	plain, err := dec.DecodeAll(frame, dst[:0:min(cap(dst), size+decodeRoom)])
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
