@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -75,15 +76,16 @@ func (t *moving) Copy(ctx context.Context) (bool, error) {
 			t.relies[id] = struct{}{}
 		}
 	}
+	wanted := slices.DeleteFunc(slices.Clone(t.batch), func(id pack.ID) bool { // before copyPack adds to Left
+		_, left := t.report.Left[id]
+		return left || t.packs[id].bare
+	})
 	group, ctx := errgroup.WithContext(ctx)
 	ch := make(chan readAhead)
 	group.Go(func() error {
 		defer close(ch)
-		for _, id := range t.batch {
+		for _, id := range wanted {
 			p := t.packs[id]
-			if _, left := t.report.Left[id]; left || p.bare {
-				continue
-			}
 			shards, err := t.a.ReadPackAt(ctx, p.at, id, p.kind)
 			select {
 			case ch <- readAhead{id, shards, err}:
