@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"cairn/chunk"
@@ -47,7 +48,8 @@ type commit struct {
 	w       *Writer
 	s       *snapshot.Snapshot
 	id      chunk.ID
-	lacking []pack.ID
+	lacking []pack.ID // packs
+	unnamed []pack.ID // index packs of this session
 	rounds  int
 }
 
@@ -61,6 +63,9 @@ func (c *commit) Index(ctx context.Context) (bool, error) {
 	if err := a.readRecords(ctx); err != nil {
 		return false, err
 	}
+	if err := a.AllRecords(); err != nil {
+		return false, err
+	}
 	if a.recordGeneration() == c.w.generation {
 		return true, nil
 	}
@@ -68,6 +73,9 @@ func (c *commit) Index(ctx context.Context) (bool, error) {
 }
 
 func (c *commit) Store(ctx context.Context) (bool, error) {
+	if err := c.w.nameAnew(ctx, c.unnamed); err != nil { // first: what storeAnew forgets need not be named
+		return false, err
+	}
 	return true, c.w.storeAnew(ctx, c.lacking)
 }
 
@@ -90,7 +98,7 @@ func (c *commit) Publish(ctx context.Context) (bool, error) {
 	return true, w.a.putSnapshot(ctx, c.id, object, c.s)
 }
 
-// Lacks says whether a pack that the session relied on, or made, is condemned.
+// Lacks says whether a pack that the session relied on or made, or an index pack that it made, is condemned.
 func (c *commit) Lacks(ctx context.Context) (lacks bool, err error) {
 	a := c.w.a
 	if a.recordGeneration() == c.w.generation {
@@ -106,7 +114,10 @@ func (c *commit) Lacks(ctx context.Context) (lacks bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if c.lacking, err = condemnedIn(idx, c.w.reliance()); err != nil || len(c.lacking) == 0 {
+	if c.lacking, err = condemnedIn(idx, maps.Keys(c.w.reliance())); err != nil {
+		return false, err
+	}
+	if c.unnamed, err = condemnedIn(idx, maps.Keys(c.w.named)); err != nil || len(c.lacking)+len(c.unnamed) == 0 {
 		return false, err
 	}
 	if c.rounds++; c.rounds > maxRounds {
@@ -142,9 +153,13 @@ func (w *Writer) reliance() map[pack.ID]chunk.Type {
 // remembers: a set of ids would take as much memory as the archive has blobs, and such packs are few. A pack that cannot be read any more
 // makes it ErrStoreAnew: the session then forgets what it relied on, and a second walk finds out again.
 func (w *Writer) storeAnew(ctx context.Context, packs []pack.ID) error {
+	stranded, err := w.follow(ctx, packs)
+	if err != nil {
+		return err
+	}
 	m := &Mover{w: w, open: map[chunk.Type][]*pack.Writer{}}
 	gone := false
-	for _, id := range packs {
+	for _, id := range stranded {
 		kind := w.reliance()[id]
 		err := w.copyLive(ctx, m, id, kind)
 		var damage *PackDamage
@@ -169,6 +184,28 @@ func (w *Writer) storeAnew(ctx context.Context, packs []pack.ID) error {
 		delete(w.relies, id)
 	}
 	return nil
+}
+
+// follow finds the condemned packs whose blobs all have live copies, and makes the session rely on those: whoever changes the layout, or
+// merges small packs, has copied everything, and the packs need not be read, nor the source if they are gone. It returns the others.
+func (w *Writer) follow(ctx context.Context, packs []pack.ID) (stranded []pack.ID, err error) {
+	if w.a.emptied.Load() != w.emptied {
+		return packs, nil // the index may not remember what it knew of them when this session asked
+	}
+	idx, err := w.a.Index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stranded, live, err := idx.Moved(packs)
+	if err != nil || w.a.emptied.Load() != w.emptied {
+		return packs, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, kind := range live {
+		w.relies[id] = kind
+	}
+	return stranded, nil
 }
 
 // copyLive copies the blobs of a pack that have no live copy. Where there is one, the session relies on that from now on.

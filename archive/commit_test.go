@@ -120,6 +120,47 @@ func TestOwnPacksCondemned(t *testing.T) {
 	b.fetchAll(b.open(), list)
 }
 
+// A collector that takes the session for dead may find an index pack of it before all its shards are there, and condemn that.
+func TestOwnIndexPackCondemned(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		b := newBench(t, 2, 1)
+		list := blobs(4, 9, 30_000)
+		w := b.writer(b.open())
+		for _, p := range list {
+			if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		names := b.names("index/")
+		if len(names) == 0 {
+			t.Fatal("nothing is named yet")
+		}
+		for _, name := range names {
+			id, _, _ := pack.ParseName(name)
+			b.condemn(b.open(), id)
+			for _, s := range b.mem {
+				if gone {
+					remove(t, s, name)
+				}
+			}
+		}
+		s := newSnapshot()
+		if _, err := w.Commit(t.Context(), s); err != nil || s.Incomplete {
+			t.Fatalf("gone %v: commit: %v", gone, err)
+		}
+		for _, name := range names { // the collector goes on
+			for _, s := range b.mem {
+				remove(t, s, name)
+			}
+		}
+		b.fetchAll(b.open(), list)
+	}
+}
+
 // A record that is listed and cannot be read is no record that condemns nothing: who went on without it would report as done what is about
 // to be deleted.
 func TestUnreadableRecord(t *testing.T) {

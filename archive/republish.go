@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"cairn/chunk"
 	"cairn/pack"
@@ -79,7 +80,7 @@ var errForgottenMeanwhile = errors.New("the snapshot was forgotten, or changed b
 // before is known now, and so it matters whether any of that is still named, and whether a member could not be asked.
 func (c *republication) Index(ctx context.Context) (bool, error) {
 	a := c.w.a
-	if err := a.Refresh(ctx); err != nil {
+	if err := errors.Join(a.Refresh(ctx), a.AllRecords()); err != nil {
 		return false, err
 	}
 	c.news = c.news || !a.heardAll()
@@ -119,7 +120,7 @@ func (c *republication) Lacks(ctx context.Context) (bool, error) {
 	} else if c.lost && !a.heardAll() && !a.opts.Salvage { // who salvages knows
 		return false, remote.WithHint(errors.New("some of what the snapshot needs was not found"), "run the command again when all members are reachable")
 	}
-	if c.lacking, err = condemnedIn(idx, c.w.reliance()); err != nil || len(c.lacking) == 0 {
+	if c.lacking, err = condemnedIn(idx, maps.Keys(c.w.reliance())); err != nil || len(c.lacking) == 0 {
 		return fresh, err
 	}
 	if c.rounds++; c.rounds > maxRounds {

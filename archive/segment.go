@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -114,11 +115,51 @@ func (w *Writer) putSegment(ctx context.Context, columns []pack.Column) error {
 		return err
 	}
 	w.journal.segmentDone(stored[0].Pack)
+	w.mu.Lock()
+	w.named[stored[0].Pack] = packsOf(columns)
+	w.mu.Unlock()
 	idx, err := w.a.Index(ctx)
 	if err != nil {
 		return err
 	}
 	return w.a.apply(idx, stored[0].Pack, columns)
+}
+
+func packsOf(columns []pack.Column) []pack.ID {
+	var list []pack.ID
+	for _, c := range columns {
+		list = append(list, c.Pack)
+	}
+	slices.SortFunc(list, func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(list)
+}
+
+// nameAnew names once more what condemned index packs of this session named: a collector that took the session for dead found one of which not
+// all shards had arrived. The packs themselves tell what is in them.
+func (w *Writer) nameAnew(ctx context.Context, segments []pack.ID) error {
+	for _, segment := range segments {
+		for _, id := range w.named[segment] {
+			kind, ok := w.reliance()[id]
+			if !ok {
+				continue // condemned itself: what was needed of it is named elsewhere
+			}
+			shards, err := w.a.ReadPack(ctx, id, kind)
+			if err != nil {
+				return fmt.Errorf("name pack %s again, because a collector condemned the index pack that did: %w", id.Short(), err)
+			}
+			for n := range shards.Header.Geometry.K {
+				column, err := shards.Directory(w.a.keys, n)
+				if err != nil {
+					return err
+				}
+				w.mu.Lock()
+				w.ready = append(w.ready, *column)
+				w.mu.Unlock()
+			}
+		}
+		delete(w.named, segment)
+	}
+	return nil
 }
 
 // deal spreads columns over at most k shares, the largest first to the smallest share.

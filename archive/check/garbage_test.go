@@ -246,7 +246,7 @@ func TestForgottenMeanwhile(t *testing.T) {
 	a := b.open()
 	c := newChecker(a, Options{Patience: 1})
 	c.packs = map[archive.PackName]*packState{}
-	w := &walker{c: c, seen: map[treeKey]bool{}}
+	w := &walker{c: c, seen: map[treeKey]int32{}}
 	if _, err := c.run(t.Context(), c.readRecords, c.copies, c.segments, c.listing, c.data, c.settle, func(ctx context.Context) error {
 		if _, err := forgetting.Forget(ctx, []chunk.ID{s.ID}, archive.Record{Program: "test"}); err != nil {
 			return err

@@ -35,7 +35,7 @@ func (c *checker) snapshots(ctx context.Context) error {
 		}
 	}
 	c.chains(list, damaged)
-	w := &walker{c: c, seen: map[treeKey]bool{}}
+	w := &walker{c: c, seen: map[treeKey]int32{}}
 	for _, s := range list {
 		if err := w.snapshot(ctx, s); err != nil {
 			return err
@@ -63,8 +63,11 @@ func (c *checker) there(ctx context.Context, id chunk.ID) (bool, error) {
 // snapshot walks one snapshot. What it lacks is told of when the records and the index were read since, and the snapshot is
 // still there after all of it was looked for.
 func (w *walker) snapshot(ctx context.Context, s *snapshot.Snapshot) error {
-	clean, err := w.dir(ctx, s.Content, s.Depth)
-	if err != nil || clean {
+	whole, err := w.sweep(ctx, s.Content, s.Depth)
+	if err == nil && !whole {
+		whole, err = w.dir(ctx, s.Content, s.Depth)
+	}
+	if err != nil || whole {
 		return err
 	}
 	if err := w.c.refresh(ctx); err != nil {
@@ -72,7 +75,7 @@ func (w *walker) snapshot(ctx context.Context, s *snapshot.Snapshot) error {
 	}
 	w.forgetUnclean()
 	clear(w.waiting)
-	if clean, err = w.dir(ctx, s.Content, s.Depth); err != nil || clean {
+	if whole, err = w.dir(ctx, s.Content, s.Depth); err != nil || whole {
 		return err
 	}
 	named := 0
@@ -93,7 +96,7 @@ func (w *walker) snapshot(ctx context.Context, s *snapshot.Snapshot) error {
 	}
 	if err == nil && named == 0 { // what waits was told of
 		for key := range w.seen {
-			w.seen[key] = true
+			w.seen[key] = clean
 		}
 	}
 	return err

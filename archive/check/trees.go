@@ -37,17 +37,24 @@ type treeKey struct {
 	depth uint8
 }
 
+// What the walker remembers of a directory: that it lacks something, that it does not, or the number of the sweep that found nothing.
+const (
+	unclean int32 = 0
+	clean   int32 = 1
+)
+
 // walker remembers which directories were found clean.
 type walker struct {
 	c       *checker
-	seen    map[treeKey]bool
+	number  int32 // of the last sweep
+	seen    map[treeKey]int32
 	waiting map[blobKey]struct{} // blobs that only condemned packs hold, of the snapshot that is walked
 	found   []Damage             // in it
 }
 
 // forgetUnclean makes the directories that were not clean be looked at again, and what lies above them.
 func (w *walker) forgetUnclean() {
-	maps.DeleteFunc(w.seen, func(_ treeKey, clean bool) bool { return !clean })
+	maps.DeleteFunc(w.seen, func(_ treeKey, how int32) bool { return how == unclean })
 }
 
 func keyOf(content []chunk.ID, depth uint8) treeKey {
@@ -99,29 +106,31 @@ func (w *walker) dir(ctx context.Context, content []chunk.ID, depth uint8) (bool
 		return true, nil
 	}
 	key := keyOf(content, depth)
-	if clean, ok := w.seen[key]; ok {
-		return clean, nil
+	if how, ok := w.seen[key]; ok {
+		return how != unclean, nil
 	}
 	w.c.o.Progress.Trees.Add(1)
 	waiting := len(w.waiting)
-	clean := true
+	whole := true
 	for n, err := range snapshot.Nodes(ctx, w.load, content, depth) {
 		if err != nil {
 			if w.c.a.Stops(ctx, err) {
 				return false, err
 			}
-			clean = false
+			whole = false
 			break
 		}
 		ok, err := w.node(ctx, n)
 		if err != nil {
 			return false, err
 		}
-		clean = clean && ok
+		whole = whole && ok
 	}
-	clean = clean && len(w.waiting) == waiting // to be looked at again when the index was
-	w.seen[key] = clean
-	return clean, nil
+	whole = whole && len(w.waiting) == waiting // to be looked at again when the index was
+	if w.seen[key] = unclean; whole {
+		w.seen[key] = clean
+	}
+	return whole, nil
 }
 
 // node checks one entry: a directory by walking it, a file by its blobs.
@@ -240,7 +249,7 @@ func (w *walker) name(ctx context.Context, s *snapshot.Snapshot, path string, co
 		}
 		below := join(path, n.Name)
 		if n.Type == snapshot.Dir {
-			if !w.seen[keyOf(n.Content, n.Depth)] && len(n.Content) > 0 {
+			if w.seen[keyOf(n.Content, n.Depth)] == unclean && len(n.Content) > 0 {
 				if err := w.name(ctx, s, below, n.Content, n.Depth, found); err != nil {
 					return err
 				}

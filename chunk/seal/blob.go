@@ -76,7 +76,7 @@ func (s *Session) seal(dst []byte, d *coder, b *Sealed, plain []byte) ([]byte, e
 
 // check opens a blob that was just sealed.
 func (s *Session) check(d *coder, b Sealed, sealed, plain []byte) error {
-	again, err := s.open(d, d.scratch(&d.inflated, len(plain)), b, sealed)
+	again, err := s.open(d, d.scratch(&d.inflated, len(plain)+decodeRoom), b, sealed)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
@@ -86,9 +86,9 @@ func (s *Session) check(d *coder, b Sealed, sealed, plain []byte) error {
 	return nil
 }
 
-// Open returns the plaintext of a blob, in dst[:0] if its capacity is at least b.Plain, in a new slice of b.Plain bytes
-// otherwise. Length and SHA-256 are those of b, or the error is an *OpenError. sealed is not changed and must not
-// overlap dst.
+// Open returns the plaintext of a blob, in dst[:0] if its capacity is at least b.Plain, in a new slice otherwise, whose capacity is a
+// little larger. What of dst's capacity lies behind the plaintext may be written to. Length and SHA-256 are those of b, or the
+// error is an *OpenError. sealed is not changed and must not overlap dst.
 func (s *Session) Open(dst []byte, b Sealed, sealed []byte) ([]byte, error) {
 	plain, err := s.openBlob(dst, b, sealed)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Session) openBlob(dst []byte, b Sealed, sealed []byte) ([]byte, error) 
 		return nil, err
 	}
 	if cap(dst) < int(b.Plain) {
-		dst = make([]byte, b.Plain)
+		dst = make([]byte, b.Plain+decodeRoom)
 	}
 	d := s.codec.get()
 	defer s.codec.put(d)

@@ -107,7 +107,7 @@ func TestSealAppends(t *testing.T) {
 	if &got[0] != &into[0] {
 		t.Error("not opened in place")
 	}
-	if got, err = s.Open(make([]byte, 0, 4999), b, out[3:]); err != nil || cap(got) != 5000 {
+	if got, err = s.Open(make([]byte, 0, 4999), b, out[3:]); err != nil || cap(got) < 5000 || cap(got) > 5000+decodeRoom {
 		t.Errorf("capacity %d, %v", cap(got), err)
 	}
 }
@@ -178,6 +178,24 @@ func TestOpenRefuses(t *testing.T) {
 		if !errors.As(err, &open) || open.ID != c.b.ID || open.Type != c.b.Type || !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
+		if err := c.s.Prove(c.b, c.sealed); !errors.As(err, &open) || open.ID != c.b.ID || !errors.Is(err, c.want) {
+			t.Errorf("prove %s: %v, want %v", c.name, err, c.want)
+		}
+	}
+	for _, whole := range []struct {
+		b      Sealed
+		sealed []byte
+	}{{b, sealed}, {raw, rawSealed}} {
+		if err := s.Prove(whole.b, whole.sealed); err != nil {
+			t.Error(err)
+		}
+		for _, at := range []int{0, nonceSize, len(whole.sealed) / 2, len(whole.sealed) - 1} {
+			bad := bytes.Clone(whole.sealed)
+			bad[at] ^= 4
+			if err := s.Prove(whole.b, bad); !errors.Is(err, ErrNotAuthentic) {
+				t.Errorf("byte %d changed: %v", at, err)
+			}
+		}
 	}
 	for name, b := range map[string]Sealed{
 		"session": with(b, func(b *Sealed) { b.Session = other.ID() }), "type": with(b, func(b *Sealed) { b.Type = 9 }),
@@ -186,6 +204,9 @@ func TestOpenRefuses(t *testing.T) {
 		var open *OpenError
 		if _, err := s.Open(nil, b, sealed); !errors.As(err, &open) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Prove(b, sealed); !errors.As(err, &open) {
+			t.Errorf("prove %s: %v", name, err)
 		}
 	}
 }
@@ -216,13 +237,14 @@ func TestOpenBomb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb := enc.EncodeAll(make([]byte, 8<<20), nil)
-	small := enc.EncodeAll(make([]byte, 900), nil)
+	bomb := frameOf(t, enc, make([]byte, 8<<20))
+	small := frameOf(t, enc, make([]byte, 900))
 	for name, frame := range map[string][]byte{
 		"bomb": bomb, "empty": {}, "no frame": random(100, 1), "cut": bomb[:len(bomb)/2],
 		"lying": lying(1000, 100_000), "lying low": lying(1000, 999),
 		"two frames": append(bytes.Clone(small), small...), "too small": small,
-		"skippable": append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4}, small...),
+		"small one behind": append(frameOf(t, enc, make([]byte, 1000)), frameOf(t, enc, make([]byte, decodeRoom))...),
+		"skippable":        append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4}, small...),
 	} {
 		b := Sealed{ID: chunk.Sum(make([]byte, 1000)), Type: chunk.Data, Compression: Zstd, Plain: 1000, Session: s.ID()}
 		if name == "two frames" || name == "skippable" {
@@ -235,6 +257,30 @@ func TestOpenBomb(t *testing.T) {
 		sealed := sealTo(nil, aead, frame, m.aad[:])
 		if _, err := s.Open(nil, b, sealed); err == nil {
 			t.Errorf("%s: opened", name)
+		}
+	}
+}
+
+// TestInflateRoom gives the decompressor all the room there is: what it may write to ends a little behind the plaintext.
+func TestInflateRoom(t *testing.T) {
+	t.Parallel()
+	d := new(coder)
+	enc, err := d.encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{300, 5000, 127 << 10, 128 << 10, 300_001} {
+		plain := text(size, uint64(size))
+		frame := frameOf(t, enc, plain)
+		for _, room := range []int{0, 1, 15, 16, decodeRoom - 1, decodeRoom, 1000} {
+			dst := bytes.Repeat([]byte{0xee}, size+room)
+			got, err := d.inflate(dst, frame, size)
+			if err != nil || !bytes.Equal(got, plain) || &got[0] != &dst[0] {
+				t.Errorf("%d bytes with room for %d: wrong, or not in place: %v", size, room, err)
+			}
+			if behind := dst[min(len(dst), size+decodeRoom):]; len(bytes.TrimLeft(behind, "\xee")) > 0 {
+				t.Errorf("%d bytes with room for %d: written beyond", size, room)
+			}
 		}
 	}
 }
