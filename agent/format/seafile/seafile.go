@@ -31,6 +31,7 @@ type seafile struct {
 	mu        sync.Mutex // guards what follows, while the storage is read
 	libraries map[string]*library
 	newest    time.Time // file in the storage
+	guessed   bool      // heads are the newest commits, because no dump says them
 }
 
 // library is what is known of one.

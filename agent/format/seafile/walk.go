@@ -47,7 +47,7 @@ func (s *seafile) heads() ([]*library, error) {
 	case !tables.branch:
 		s.Found(kindNoBranch, dumps[0].Name, "there is no table Branch in the dumps")
 	}
-	if len(heads) == 0 && !tables.branch {
+	if s.guessed = len(heads) == 0 && !tables.branch; s.guessed {
 		for id, l := range s.libraries {
 			if l.last.ID != "" {
 				heads[id] = l.last.ID
@@ -163,6 +163,8 @@ func (s *seafile) library(l *library) {
 			s.Found(kindHistory, name, "a commit of library %s is missing", l.title())
 		case err != nil && head:
 			s.Found(kindHead, name, "the head of library %s is damaged; %d commits are there", l.title(), l.commits)
+		case err == nil && s.guessed && !s.IsDir(path.Join(s.storage, "fs", l.store())):
+			s.Count("shared_folders_not_walked", 1) // only the dump says whose objects they are
 		case err == nil:
 			s.tree(l, c.Root, head)
 			for _, parent := range []string{c.Second, c.Parent} {
