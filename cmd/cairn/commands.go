@@ -23,6 +23,7 @@ func commands(e *env) []*cli.Command {
 		replicateCommand(e),
 		rewriteCommand(e),
 		checkCommand(e),
+		verifyCommand(e),
 		repairCommand(e),
 		memberCommand(e),
 		keyCommand(e),
