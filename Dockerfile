@@ -6,7 +6,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags=-s -o /out/cairn ./cmd/cairn
+RUN CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags netgo,osusergo -ldflags='-s -linkmode external -extldflags -static' -o /out/cairn ./cmd/cairn
 # Directories with the right owner: a named volume takes over the owner of the place where it is mounted first.
 RUN mkdir -p /empty/cache /empty/restore /empty/tmp && chmod 1777 /empty/tmp
 

@@ -3,6 +3,7 @@ module cairn
 go 1.26.0
 
 require (
+	github.com/DataDog/zstd v1.5.7
 	github.com/dgraph-io/badger/v4 v4.9.6
 	github.com/dgraph-io/ristretto/v2 v2.2.0
 	github.com/dustin/go-humanize v1.1.0

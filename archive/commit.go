@@ -61,6 +61,9 @@ func (c *commit) Index(ctx context.Context) (bool, error) {
 	if err := a.readRecords(ctx); err != nil {
 		return false, err
 	}
+	if err := a.AllRecords(); err != nil {
+		return false, err
+	}
 	if a.recordGeneration() == c.w.generation {
 		return true, nil
 	}
@@ -142,9 +145,13 @@ func (w *Writer) reliance() map[pack.ID]chunk.Type {
 // remembers: a set of ids would take as much memory as the archive has blobs, and such packs are few. A pack that cannot be read any more
 // makes it ErrStoreAnew: the session then forgets what it relied on, and a second walk finds out again.
 func (w *Writer) storeAnew(ctx context.Context, packs []pack.ID) error {
+	stranded, err := w.follow(ctx, packs)
+	if err != nil {
+		return err
+	}
 	m := &Mover{w: w, open: map[chunk.Type][]*pack.Writer{}}
 	gone := false
-	for _, id := range packs {
+	for _, id := range stranded {
 		kind := w.reliance()[id]
 		err := w.copyLive(ctx, m, id, kind)
 		var damage *PackDamage
@@ -169,6 +176,28 @@ func (w *Writer) storeAnew(ctx context.Context, packs []pack.ID) error {
 		delete(w.relies, id)
 	}
 	return nil
+}
+
+// follow finds the condemned packs whose blobs all have live copies, and makes the session rely on those: whoever changes the layout, or
+// merges small packs, has copied everything, and the packs need not be read, nor the source if they are gone. It returns the others.
+func (w *Writer) follow(ctx context.Context, packs []pack.ID) (stranded []pack.ID, err error) {
+	if w.a.emptied.Load() != w.emptied {
+		return packs, nil // the index may not remember what it knew of them when this session asked
+	}
+	idx, err := w.a.Index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stranded, live, err := idx.Moved(packs)
+	if err != nil || w.a.emptied.Load() != w.emptied {
+		return packs, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, kind := range live {
+		w.relies[id] = kind
+	}
+	return stranded, nil
 }
 
 // copyLive copies the blobs of a pack that have no live copy. Where there is one, the session relies on that from now on.

@@ -11,6 +11,3 @@ func (w *Writer) Kill() {
 	}
 	w.closeNote(false)
 }
-
-// SetTarget makes small packs.
-func (w *Writer) SetTarget(n int) { w.limits.target = n }

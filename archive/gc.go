@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +25,8 @@ type gcState struct {
 	mu        sync.Mutex // held while records are read: two readers would read the same
 	records   map[chunk.ID]*Record
 	forgotten map[chunk.ID]struct{}
-	bad       map[chunk.ID]struct{} // told of
+	forged    map[chunk.ID]struct{} // told of
+	unread    map[chunk.ID]unreadRecord
 	// generation counts the records that were not known before. A snapshot whose client finds it unchanged relies on nothing that was condemned
 	// since, because no record is ever removed whose packs may still be named.
 	generation int
@@ -45,7 +44,7 @@ func ParseRecordName(name string) (chunk.ID, bool) {
 	return id, err == nil
 }
 
-// Records reads the gc records, the ones of other versions and forged ones left out, in the order of their ids. Without a key their
+// Records reads the gc records, the ones of other versions, forged ones, and those that cannot be read (see AllRecords) left out, in the order of their ids. Without a key their
 // signature proves nothing but that they are whole. They are not to be changed.
 func (a *Archive) Records(ctx context.Context) ([]*Record, error) {
 	if err := a.readRecords(ctx); err != nil {
@@ -106,31 +105,37 @@ func (a *Archive) readListed(ctx context.Context, on map[string]memberMask) (aga
 		if !ok || a.gc.records[id] != nil {
 			continue
 		}
-		if _, told := a.gc.bad[id]; told {
+		if _, told := a.gc.forged[id]; told {
 			continue
 		}
-		r, err := a.readRecord(ctx, id, on[name].count())
+		if u, ok := a.gc.unread[id]; ok && time.Since(u.at) < tryAgain {
+			continue
+		}
+		r, err := a.readRecord(ctx, id)
 		switch {
-		case errors.Is(err, errBadRecord):
-			a.badRecord(id, err)
+		case ctx.Err() != nil:
+			return false, ctx.Err()
+		case errors.Is(err, errForgedRecord):
+			a.forgedRecord(id, err)
 		case errors.Is(err, remote.ErrNotExist):
 			again = true
 		case err != nil:
-			return false, fmt.Errorf("gc record %s: %w", id.Short(), err)
+			a.unreadRecord(id, err)
 		default:
+			delete(a.gc.unread, id)
 			a.noteRecord(r)
 		}
 	}
+	a.tellUnread(on)
 	return again, nil
 }
 
-// badRecord notices once of a record that does not prove itself. It is left out: whoever can write to a member could make one. A good
-// record is read back by who wrote it before anything rests on it, and its collection is over when disks have had the time to rot.
-func (a *Archive) badRecord(id chunk.ID, err error) {
-	if a.gc.bad == nil {
-		a.gc.bad = map[chunk.ID]struct{}{}
+// forgedRecord notices once of a record that is not the root's. It is left out: whoever can write to a member could make one.
+func (a *Archive) forgedRecord(id chunk.ID, err error) {
+	if a.gc.forged == nil {
+		a.gc.forged = map[chunk.ID]struct{}{}
 	}
-	a.gc.bad[id] = struct{}{}
+	a.gc.forged[id] = struct{}{}
 	a.opts.Notice(fmt.Sprintf("gc record %s is left out: %v", id.Short(), err))
 }
 
@@ -158,44 +163,6 @@ func (a *Archive) recordGeneration() int {
 	defer a.gc.mu.Unlock()
 	return a.gc.generation
 }
-
-// readRecord reads one record, from the cache or the first member whose copy proves itself. So many copies are listed.
-func (a *Archive) readRecord(ctx context.Context, id chunk.ID, copies int) (*Record, error) {
-	file := ""
-	if a.dir != "" {
-		file = filepath.Join(a.dir, "gc", id.String())
-		if object, err := os.ReadFile(file); err == nil && chunk.Sum(object) == id {
-			if r, err := a.openRecord(id, object); err == nil {
-				return r, nil
-			}
-		}
-	}
-	var r *Record
-	var wrong int
-	object, err := a.all.GetVerified(ctx, recordPrefix+id.String(), func(data []byte) (err error) {
-		if err = verifyNamed(id, data); err == nil {
-			r, err = a.openRecord(id, data)
-		}
-		if err != nil {
-			wrong++
-		}
-		return err
-	})
-	if err != nil {
-		if wrong >= copies {
-			err = fmt.Errorf("%w: %w", errBadRecord, err)
-		}
-		return nil, err
-	}
-	if file != "" {
-		_ = writeCache(file, object) // it is a cache
-	}
-	return r, nil
-}
-
-// errBadRecord is a record that does not prove itself in any of its copies. A copy that cannot be read is another matter: who goes on without it
-// relies on what it condemns.
-var errBadRecord = errors.New("no copy proves itself")
 
 // openRecord verifies and decodes a record.
 func (a *Archive) openRecord(id chunk.ID, object []byte) (*Record, error) {
@@ -243,6 +210,7 @@ func (a *Archive) PublishRecord(ctx context.Context, r *Record, everywhere bool)
 			return err
 		}
 	}
+	a.keepRecord(r.ID, object)
 	a.gc.mu.Lock()
 	a.noteRecord(r)
 	a.gc.mu.Unlock()

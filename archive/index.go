@@ -30,6 +30,9 @@ type Index interface {
 	Condemned(pack.ID) (bool, error)
 	// Vanished notes that a condemned pack could not be read: nothing is found in it any more, for as long as the index is open.
 	Vanished(pack.ID) error
+	// Moved finds, for condemned packs, those of which a blob that was ever applied has no live copy, and the packs that have live copies of
+	// the blobs of all the others.
+	Moved(packs []pack.ID) (stranded []pack.ID, live map[pack.ID]chunk.Type, err error)
 	// Waits says whether a pack that is condemned is named by a segment: a collector is at work, or was stopped.
 	Waits() (bool, error)
 	// Retire takes a segment back that is gone from the archive. What no other segment names is not found any more.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -25,13 +24,6 @@ type memberMask [maxMembers / 64]uint64
 
 func (m *memberMask) set(i int)     { m[i/64] |= 1 << (i % 64) }
 func (m memberMask) has(i int) bool { return m[i/64]&(1<<(i%64)) != 0 }
-
-func (m memberMask) count() (n int) {
-	for _, word := range m {
-		n += bits.OnesCount64(word)
-	}
-	return n
-}
 
 // hasFirst says whether the set holds the members 0 to n-1: those of the current layout, which come first.
 func (m memberMask) hasFirst(n int) bool {

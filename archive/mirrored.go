@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cairn/chunk"
@@ -104,9 +105,16 @@ var errAway = errors.New("not asked")
 // Away says whether nothing is known of the copy of a member, because it was not opened or is in skip.
 func (c *Copies) Away(member int) bool { return errors.Is(c.Errs[member], errAway) }
 
+// rotten says whether some member has a copy that is bad: the object was not just removed.
+func (c *Copies) rotten() bool {
+	return slices.ContainsFunc(c.Errs, func(err error) bool {
+		return err != nil && !errors.Is(err, errAway) && !errors.Is(err, remote.ErrNotExist)
+	})
+}
+
 // ReadCopies reads each member's copy of an object and compares them. Good is what proves itself, and where copies that
 // do differ (without a key, a certificate proves nothing), what most members have; where that is not to be said, none is
-// good. Members for which skip says so are not asked. It holds two copies in memory.
+// good. Of a gc record this machine's own copy does, when no member has a good one. Members for which skip says so are not asked. It holds two copies in memory.
 func (a *Archive) ReadCopies(ctx context.Context, name string, skip func(member int) bool) (*Copies, error) {
 	members := a.set.Members()
 	c := &Copies{Name: name, Members: members, Errs: make([]error, len(members))}
@@ -132,6 +140,9 @@ func (a *Archive) ReadCopies(ctx context.Context, name string, skip func(member 
 		if votes[sums[i]]++; votes[sums[i]] > votes[best] {
 			best, c.Good = sums[i], data
 		}
+	}
+	if id, ok := ParseRecordName(name); ok && c.Good == nil && c.rotten() {
+		c.Good, _ = a.keptRecord(id)
 	}
 	tied := 0
 	for _, n := range votes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // Mover copies blobs, sealed as they are, into packs of the current layout and publishes those: what a change of the layout
-// needs. No blob is decrypted, so any key will do that can write an index. It holds as much memory as a Writer.
+// and a collection need. No blob is decrypted. It holds as much memory as a Writer.
 //
 // Add and Publish belong to one goroutine; packs are stored in the background. End must be called. A crash leaves packs that
 // no segment names, at most those added since the last Publish.
@@ -49,6 +50,15 @@ func (m *Mover) Show(ctx context.Context) { m.w.show(ctx) }
 
 // Session names the session: it is in the headers of all packs that the Mover makes.
 func (m *Mover) Session() seal.SessionID { return m.w.session.ID() }
+
+// Made returns the packs that were stored since it was asked last; after Publish, all that were begun.
+func (m *Mover) Made() []pack.ID {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	made := slices.Collect(maps.Keys(m.w.relies))
+	clear(m.w.relies)
+	return made
+}
 
 // SetTarget sets the length aimed at for the columns of new packs, for tests; 0 is the default.
 func (m *Mover) SetTarget(n int) { m.w.limits.target = n }

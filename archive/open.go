@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cairn/chunk"
@@ -73,7 +74,8 @@ type Archive struct {
 	listings       listings
 	gc             gcState
 	condemnedPacks condemnedCache
-	whole          sync.Mutex // of ReadDirectory: one pack that has to be read whole at a time
+	emptied        atomic.Uint64 // how often the local index was emptied: what it knew of packs that are gone is lost with that
+	whole          sync.Mutex    // of ReadDirectory: one pack that has to be read whole at a time
 }
 
 // Open reads the members' cards and, when credentials are given, opens the keys. It fails with ErrNoArchive when no

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"cairn/pack"
+	"cairn/remote"
 	"cairn/remote/stripe"
 )
 
@@ -29,6 +30,26 @@ const (
 
 // longestStretch is how many bytes of each column are read at once: so many of k columns are in the budget.
 func longestStretch(g pack.Geometry) int64 { return readBudget(g) / int64(g.K) }
+
+// nearStretch is longestStretch where requests cost nothing. What is read at once is held until the last of it is opened, so
+// nearBudget is half of readBudget for 1+0, and 32 MiB for 4+2.
+const nearStretch = 4 << 20
+
+func nearBudget(g pack.Geometry) int64 {
+	return min(readBudget(g), max(16<<20, 2*nearStretch*int64(g.K)))
+}
+
+// reach returns how much is held and how much is read at once.
+func (a *Archive) reach() (budget, longest func(pack.Geometry) int64) {
+	for _, at := range a.placements {
+		for _, m := range at.Set.Members() {
+			if _, near := remote.As[remote.Near](m.Store); !near {
+				return readBudget, longestStretch
+			}
+		}
+	}
+	return nearBudget, func(g pack.Geometry) int64 { return min(nearStretch, longestStretch(g)) }
+}
 
 // pipeline reads stretches and opens what comes:
 //
@@ -72,8 +93,9 @@ func (f *fetch) read(ctx context.Context, want []wanted) error {
 		return ctx.Err()
 	}
 	p := &pipeline{f: f, pieces: make(chan piece)}
+	budget, longest := f.a.reach()
 	for _, at := range f.a.placements {
-		p.size = max(p.size, readBudget(at.Geometry))
+		p.size = max(p.size, budget(at.Geometry))
 	}
 	p.budget = semaphore.NewWeighted(p.size)
 	p.shelf, _ = f.a.shelves.Get().(*shelf)
@@ -82,7 +104,7 @@ func (f *fetch) read(ctx context.Context, want []wanted) error {
 	}
 	defer f.a.shelves.Put(p.shelf)
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.readAll(groupCtx, plan(want, longestStretch)) })
+	group.Go(func() error { return p.readAll(groupCtx, plan(want, longest)) })
 	for range runtime.GOMAXPROCS(0) + 1 { // one more, because fn may wait for a disk
 		group.Go(func() error { return p.openAll(groupCtx) })
 	}

@@ -10,6 +10,10 @@ import (
 
 	"cairn/chunk"
 	"cairn/pack"
+	"cairn/remote"
+	"cairn/remote/local"
+	"cairn/remote/mem"
+	"cairn/remote/stripe"
 )
 
 // at is a wanted blob of a pack with four columns of 8 MiB.
@@ -164,6 +168,35 @@ func TestShelf(t *testing.T) {
 		}
 		if s.held > s.limit {
 			t.Fatalf("%d bytes are held", s.held)
+		}
+	}
+}
+
+// TestReach: on this machine less is read at once, and less is held.
+func TestReach(t *testing.T) {
+	t.Parallel()
+	near, err := local.Create(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	for _, c := range []struct {
+		stores          []remote.Store
+		g               pack.Geometry
+		budget, longest int64
+	}{
+		{[]remote.Store{near}, pack.Geometry{K: 1}, 16 << 20, 4 << 20},
+		{[]remote.Store{mem.New()}, pack.Geometry{K: 1}, 32 << 20, 32 << 20},
+		{[]remote.Store{near, near, near}, pack.Geometry{K: 2, M: 1}, 16 << 20, 4 << 20},
+		{[]remote.Store{near, nil, near}, pack.Geometry{K: 2, M: 1}, 48 << 20, 24 << 20},
+		{[]remote.Store{near, mem.New(), near}, pack.Geometry{K: 2, M: 1}, 48 << 20, 24 << 20},
+	} {
+		set := stripe.New(c.stores, nil, stripe.Options{})
+		defer set.Close()
+		a := &Archive{placements: []Placement{{Geometry: c.g, Set: set}}}
+		budget, longest := a.reach()
+		if b, l := budget(c.g), longest(c.g); b != c.budget || l != c.longest {
+			t.Errorf("%d stores, %+v: %d and %d, want %d and %d", len(c.stores), c.g, b, l, c.budget, c.longest)
 		}
 	}
 }

@@ -18,6 +18,11 @@ type RebuildOptions struct {
 	Local bool
 	// DryRun looks and changes nothing.
 	DryRun bool
+	// GiveUp gives up index packs that cannot be read also when directories of packs cannot be read either, so that nothing else may tell
+	// what those hold.
+	GiveUp bool
+	// Program is noted in the record that gives up index packs.
+	Program string
 }
 
 // RebuildReport tells what RebuildIndex found.
@@ -29,14 +34,19 @@ type RebuildReport struct {
 	Published int // columns that a new segment names now; with Local, that the local index has now
 	Weak      int // columns of packs with fewer than k shards whose blobs nothing else holds
 	Restored  int // blobs of those that were stored anew
-	Damaged   []error
+	// GivenUp are index packs that cannot be read: all that they could name is named by others, and they are condemned, or in a
+	// dry run would be. Unread are those that stay, and WhyUnread says why.
+	GivenUp, Unread []UnreadSegment
+	WhyUnread       error
+	Damaged         []error // directories and packs
 }
 
 // RebuildIndex makes the local index anew from the archive's segments. Packs that no readable segment names are found
 // by listing, and their directories are read from the tails of their shards (rebuilt from the others where a shard is
 // gone) and published as new segments, so that afterwards every machine can do with segments alone. What can still be read of
 // packs with fewer than k shards is stored anew, if nothing else holds it: nothing may come to depend on a pack that has no
-// redundancy and was perhaps never finished. Condemned packs are passed over.
+// redundancy and was perhaps never finished. Condemned packs are passed over. Segments that cannot be read are given up in the end (see giveUp),
+// because no collector goes on while there are any.
 //
 // Memory: about 100 bytes for each pack, and 65,536 entries that are not published yet.
 func (a *Archive) RebuildIndex(ctx context.Context) (*RebuildReport, error) {
@@ -66,7 +76,10 @@ func (a *Archive) RebuildIndexWith(ctx context.Context, o RebuildOptions) (*Rebu
 	if err := r.unnamed(ctx); err != nil {
 		return r.report, err
 	}
-	return r.report, r.rescue(ctx)
+	if err := r.rescue(ctx); err != nil {
+		return r.report, err
+	}
+	return r.report, r.giveUp(ctx)
 }
 
 // rebuild is one call of RebuildIndex.
@@ -107,7 +120,7 @@ func (r *rebuild) reread(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			r.damaged(fmt.Errorf("index segment %s: %w", id.Short(), err))
+			r.report.Unread = append(r.report.Unread, UnreadSegment{id, err})
 			return nil
 		}
 		r.report.Segments++
@@ -278,11 +291,16 @@ func (a *Archive) ReloadIndex(ctx context.Context, fn func(pack.ID, []pack.Colum
 	})
 }
 
-// ReadSegments reads all index segments one after the other.
+// ReadSegments reads all index segments one after the other, but those that are condemned.
 func (a *Archive) ReadSegments(ctx context.Context, fn func(pack.ID, []pack.Column, error) error) error {
 	for id, err := range a.Packs(ctx, indexPrefix) {
 		if err != nil {
 			return err
+		}
+		if condemned, err := a.Condemned(ctx, id); err != nil {
+			return err
+		} else if condemned {
+			continue
 		}
 		columns, err := a.ReadSegment(ctx, id)
 		if a.hopeless(ctx, err) {

@@ -56,6 +56,7 @@ func (r *renewable) renew(lost Index, cause error) error {
 		return errors.Join(err, idx.Close())
 	}
 	r.inner = idx
+	r.a.emptied.Add(1)
 	return nil
 }
 
@@ -122,6 +123,11 @@ func (r *renewable) Vanished(id pack.ID) error {
 	return r.do(func(i Index) error { return i.Vanished(id) })
 }
 
+func (r *renewable) Moved(packs []pack.ID) (stranded []pack.ID, live map[pack.ID]chunk.Type, err error) {
+	err = r.do(func(i Index) (err error) { stranded, live, err = i.Moved(packs); return err })
+	return stranded, live, err
+}
+
 func (r *renewable) Waits() (ok bool, err error) {
 	err = r.do(func(i Index) (err error) { ok, err = i.Waits(); return err })
 	return ok, err
@@ -143,7 +149,10 @@ func (r *renewable) Unwrap() Index {
 	return r.inner
 }
 
-func (r *renewable) Drop() error { return r.do(Index.Drop) }
+func (r *renewable) Drop() error {
+	r.a.emptied.Add(1)
+	return r.do(Index.Drop)
+}
 
 // Segments lists what the index had when it was called; it is not renewed half-way.
 func (r *renewable) Segments() iter.Seq2[pack.ID, error] {

@@ -79,7 +79,7 @@ var errForgottenMeanwhile = errors.New("the snapshot was forgotten, or changed b
 // before is known now, and so it matters whether any of that is still named, and whether a member could not be asked.
 func (c *republication) Index(ctx context.Context) (bool, error) {
 	a := c.w.a
-	if err := a.Refresh(ctx); err != nil {
+	if err := errors.Join(a.Refresh(ctx), a.AllRecords()); err != nil {
 		return false, err
 	}
 	c.news = c.news || !a.heardAll()

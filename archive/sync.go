@@ -21,7 +21,7 @@ const staleAfter = 2 * time.Second
 type syncState struct {
 	at         time.Time
 	stale      bool              // a snapshot was read since: its segments may be newer
-	bad        map[pack.ID]error // why segments could not be read, of which was told
+	bad        map[pack.ID]error // segments that are listed and cannot be read
 	torn       map[pack.ID]bool  // segments with fewer than k shards: on their way when they were listed, or left by somebody
 	generation int               // of the gc records that the index knows
 	held       int               // by how many callers of HoldIndex
@@ -138,6 +138,9 @@ func (a *Archive) sync(ctx context.Context, idx Index, records func(context.Cont
 			break
 		}
 	}
+	if err := a.stillUnread(idx, listed); err != nil {
+		return err
+	}
 	for id := range gone { // what they named is named by others now, or was collected
 		if err := idx.Retire(id); err != nil {
 			return err
@@ -190,6 +193,12 @@ func (a *Archive) applyListed(ctx context.Context, idx Index, listed map[pack.ID
 			return false, err
 		}
 		if done {
+			continue
+		}
+		// A condemned one names nothing that others do not, and may be rotten.
+		if condemned, err := idx.Condemned(id); err != nil {
+			return false, err
+		} else if condemned {
 			continue
 		}
 		torn, err := a.applySegment(ctx, idx, id)
@@ -254,6 +263,7 @@ func (a *Archive) fullSomewhere(on memberMask) bool {
 func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) (torn bool, err error) {
 	columns, err := a.ReadSegment(ctx, id)
 	if err == nil {
+		delete(a.synced.bad, id)
 		return false, a.apply(idx, id, columns)
 	}
 	if a.hopeless(ctx, err) {
@@ -267,21 +277,8 @@ func (a *Archive) applySegment(ctx context.Context, idx Index, id pack.ID) (torn
 		a.synced.torn[id] = true
 		return !before, nil
 	}
-	if _, told := a.synced.bad[id]; !told {
-		if a.synced.bad == nil {
-			a.synced.bad = map[pack.ID]error{}
-		}
-		a.synced.bad[id] = err
-		a.opts.Notice(fmt.Sprintf("index segment %s: %v (`cairn index rebuild` reads the same from the packs)", id.Short(), err))
-	}
+	a.unread(id, err)
 	return false, nil
-}
-
-// blind says whether the index may lack what the archive's segments name: one could not be read.
-func (a *Archive) blind() bool {
-	a.indexMu.Lock()
-	defer a.indexMu.Unlock()
-	return len(a.synced.bad) > 0
 }
 
 // hopeless says whether an error of ReadPack is about all packs: more than m members do not answer. A pack that was

@@ -95,7 +95,7 @@ func TestDamagedSegment(t *testing.T) {
 					t.Errorf("told of %d times: %s", n, &said)
 				}
 				r, err := a.RebuildIndex(t.Context())
-				if err != nil || r.Segments != 1 || r.Packs != 1 || r.Blobs != 10 || r.Published != 1 || len(r.Damaged) != 1 {
+				if err != nil || r.Segments != 1 || r.Packs != 1 || r.Blobs != 10 || r.Published != 1 || len(r.Damaged) != 0 || len(r.GivenUp) != 1 {
 					t.Errorf("%+v, %v", r, err)
 				}
 				b.fetchAll(b.open(), append(first, second...))

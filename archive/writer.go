@@ -68,8 +68,9 @@ type Writer struct {
 	relies     map[pack.ID]chunk.Type // packs that this session made, or that hold what it did not store because it was there
 	lastPub    time.Time
 	shown      presence
-	generation int  // of the gc records, when the index was read
-	takesOver  bool // see TakeOver
+	generation int    // of the gc records, when the index was read
+	emptied    uint64 // see Archive.emptied, when it began
+	takesOver  bool   // see TakeOver
 	stats      WriterStats
 
 	publishing sync.Mutex
@@ -116,14 +117,29 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 	return w, nil
 }
 
-// newWriter makes a session without a journal. Nothing is running in it yet.
+// SetTarget sets the length aimed at for the columns of packs that are begun from now on, for tests and benchmarks; 0 is the default.
+func (w *Writer) SetTarget(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limits.target = n
+}
+
+// newWriter makes a session without a journal. Nothing is running in it yet. Records and index were read.
 func (a *Archive) newWriter(ctx context.Context) (*Writer, error) {
+	if err := a.AllRecords(); err != nil {
+		return nil, err
+	}
+	return a.newSession(ctx)
+}
+
+// newSession is newWriter for who relies on nothing.
+func (a *Archive) newSession(ctx context.Context) (*Writer, error) {
 	session, err := a.keys.NewSession()
 	if err != nil {
 		return nil, err
 	}
 	w := &Writer{
-		a: a, session: session, lastPub: time.Now(),
+		a: a, session: session, lastPub: time.Now(), emptied: a.emptied.Load(),
 		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
 		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{}, relies: map[pack.ID]chunk.Type{},
 		uploads: make(chan struct{}, uploadsAt(a.geom)),

@@ -1,7 +1,5 @@
 package chunk
 
-import "github.com/restic/chunker"
-
 // Cutter finds the cuts of files. It is stateful and belongs to one goroutine at a time.
 //
 //	c.Reset()
@@ -14,10 +12,13 @@ import "github.com/restic/chunker"
 //
 // A file of at most Min bytes is one chunk; callers that know the size can spare themselves the Cutter.
 type Cutter struct {
-	// fresh is a chunker as it is at the start of a file, live the one at work. Both are plain values (4.3 KiB, the
-	// tables are inside), so starting a file is one copy of 0.1 µs; the library's own Reset allocates and takes a
-	// global lock.
-	fresh, live chunker.BaseChunker
+	s        scanner
+	min, max int
+
+	length int // of the current chunk so far
+	// tail are the last bytes of the current chunk, so that a window can begin in one buffer and end in the next. It is kept
+	// from Min-64 on; before that it is whatever it was, for the first window that counts begins there.
+	tail [windowSize]byte
 }
 
 // NewCutter returns a Cutter ready for its first file.
@@ -25,18 +26,60 @@ func NewCutter(p Params) (*Cutter, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	base := chunker.NewBase(chunker.Pol(p.Poly),
-		chunker.WithBaseBoundaries(uint(p.Min), uint(p.Max)), chunker.WithBaseAverageBits(p.Bits))
-	return &Cutter{fresh: *base, live: *base}, nil
+	return &Cutter{s: scanner{newTables(p.Poly), 1<<p.Bits - 1}, min: p.Min, max: p.Max}, nil
 }
 
-// Reset prepares for a new file, whatever the state was. It does not allocate.
-func (c *Cutter) Reset() { c.live = c.fresh }
+// Reset prepares for a new file, whatever the state was.
+func (c *Cutter) Reset() { c.length = 0 }
+
+// Clone returns an independent Cutter with the same parameters, at the start of a file. The tables, 4 KiB, are shared.
+func (c *Cutter) Clone() *Cutter { return &Cutter{s: c.s, min: c.min, max: c.max} }
 
 // Next looks for the end of the current chunk in buf, which continues what was given before. It returns how many bytes
 // of buf still belong to the current chunk (at least 1), or -1 if all of buf does and the chunk goes on. After a cut
 // the rest of buf must be given again: it belongs to the next chunk. It does not allocate and does not keep buf.
-func (c *Cutter) Next(buf []byte) int { return c.live.NextSplitPoint(buf) }
+func (c *Cutter) Next(buf []byte) int {
+	lo := max(c.min-1-c.length, 0)      // the first byte that may end the chunk
+	hi := min(c.max-c.length, len(buf)) // behind the last one
+	if lo < hi {
+		if at := c.find(buf, lo, hi); at >= 0 {
+			c.length = 0
+			return at + 1
+		}
+	}
+	if c.length+hi == c.max {
+		c.length = 0
+		return hi
+	}
+	c.keep(buf)
+	return -1
+}
 
-// Clone returns an independent Cutter with the same parameters, at the start of a file.
-func (c *Cutter) Clone() *Cutter { return &Cutter{fresh: c.fresh, live: c.fresh} }
+// find is scanner.find for windows that may begin in the tail.
+func (c *Cutter) find(buf []byte, lo, hi int) int {
+	if lo >= hi {
+		return -1
+	}
+	if lo < windowSize {
+		var seam [2 * windowSize]byte
+		copy(seam[:], c.tail[:])
+		copy(seam[windowSize:], buf)
+		if at := c.s.step(seam[:], windowSize+lo, windowSize+min(hi, windowSize)); at >= 0 {
+			return at - windowSize
+		}
+		lo = windowSize
+	}
+	return c.s.find(buf, lo, hi)
+}
+
+// keep counts buf as a part of the current chunk.
+func (c *Cutter) keep(buf []byte) {
+	c.length += len(buf)
+	if c.length <= c.min-windowSize {
+		return
+	}
+	if len(buf) < windowSize {
+		copy(c.tail[:], c.tail[len(buf):])
+	}
+	copy(c.tail[max(windowSize-len(buf), 0):], buf[max(len(buf)-windowSize, 0):])
+}

@@ -75,29 +75,56 @@ func cut(c *Cutter, data []byte, next func() int) []int {
 	return lengths
 }
 
+// inputs are data of all the kinds that cutters may treat differently.
+func inputs(p Params) map[string][]byte {
+	in := map[string][]byte{
+		"empty": nil, "one byte": {7}, "min": random(p.Min, 4), "min+1": random(p.Min+1, 4), "max": make([]byte, p.Max),
+		"random": random(600_000, 5), "zeros": make([]byte, 400_000), "ones": bytes.Repeat([]byte{0xff}, 300_000),
+		"mixed":   slices.Concat(random(150_000, 1), make([]byte, 200_000), random(90_001, 2), periodic(100_000, 64), make([]byte, 63), random(70_000, 3)),
+		"planted": plant(p, random(600_000, 6), rand.New(rand.NewPCG(7, 8))),
+	}
+	for _, period := range []int{1, 2, 3, 4, 5, 6, 7, 63, 64, 65, 100, 4096} {
+		in[fmt.Sprintf("period %d", period)] = periodic(300_000, period)
+	}
+	return in
+}
+
 func TestCutterEqualsReference(t *testing.T) {
 	t.Parallel()
-	p := small()
-	c := newCutter(t, p)
-	mixed := slices.Concat(random(150_000, 1), make([]byte, 200_000), random(90_001, 2), periodic(100_000, 64), make([]byte, 63), random(70_000, 3))
-	inputs := map[string][]byte{
-		"empty": nil, "one byte": {7}, "min": random(p.Min, 4), "min+1": random(p.Min+1, 4), "max": make([]byte, p.Max),
-		"random": random(1<<20, 5), "zeros": make([]byte, 1<<20), "mixed": mixed, "ones": bytes.Repeat([]byte{0xff}, 300_000),
-	}
-	for _, period := range []int{1, 2, 63, 64, 65, 100, 4096} {
-		inputs[fmt.Sprintf("period %d", period)] = periodic(300_000, period)
-	}
 	r := rand.New(rand.NewPCG(1, 2))
-	splits := map[string]func() int{
-		"whole": func() int { return 1 << 30 }, "1": func() int { return 1 }, "63": func() int { return 63 }, "64": func() int { return 64 }, "65": func() int { return 65 },
-		"min": func() int { return p.Min }, "min-64": func() int { return p.Min - windowSize }, "odd": func() int { return 1 + r.IntN(9973) },
+	for _, p := range []Params{small(), wide(), {testPoly, 65, 700, 10}, {goldenPoly, 3000, 3000, 17}} {
+		splits := map[string]func() int{
+			"whole": func() int { return 1 << 30 }, "min": func() int { return p.Min }, "min-64": func() int { return p.Min - windowSize + 1 },
+			"odd": func() int { return 1 + r.IntN(9973) }, "large": func() int { return 1 + r.IntN(200_000) },
+		}
+		for name, data := range inputs(p) {
+			want := reference(t, p, data)
+			for _, k := range kernels() {
+				c := cutterWith(t, p, k)
+				for split, next := range splits {
+					c.Reset()
+					if diff := cmp.Diff(want, cut(c, data, next)); diff != "" {
+						t.Errorf("%v, %v, %s in buffers of %s: %s", p, k, name, split, diff)
+					}
+				}
+			}
+		}
 	}
-	for name, data := range inputs {
-		want := reference(t, p, data)
-		for split, next := range splits {
-			c.Reset()
-			if diff := cmp.Diff(want, cut(c, data, next)); diff != "" {
-				t.Errorf("%s in buffers of %s: %s", name, split, diff)
+}
+
+// TestCutterSmallBuffers: a window that begins in one buffer and ends in another, or in a third.
+func TestCutterSmallBuffers(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Params{small(), {testPoly, 65, 700, 10}} {
+		c := newCutter(t, p)
+		for name, data := range inputs(p) {
+			data = data[:min(len(data), 40_000)]
+			want := reference(t, p, data)
+			for _, n := range []int{1, 2, 7, 63, 64, 65, 127, 129} {
+				c.Reset()
+				if diff := cmp.Diff(want, cut(c, data, func() int { return n })); diff != "" {
+					t.Errorf("%v, %s in buffers of %d: %s", p, name, n, diff)
+				}
 			}
 		}
 	}
@@ -210,41 +237,56 @@ func TestCutterAllocations(t *testing.T) {
 	}
 }
 
-func FuzzCutter(f *testing.F) {
-	f.Add([]byte("seed"), uint16(100), uint16(3))
-	f.Add(make([]byte, 9000), uint16(64), uint16(1))
-	f.Add(random(20_000, 1), uint16(20_000), uint16(2))
-	p := Params{Poly: testPoly, Min: 128, Max: 4096, Bits: 10}
-	c, err := NewCutter(p)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, data []byte, split, repeat uint16) {
-		data = bytes.Repeat(data, 1+int(repeat)%50)
-		c.Reset()
-		if diff := cmp.Diff(reference(t, p, data), cut(c, data, func() int { return 1 + int(split) })); diff != "" {
-			t.Error(diff)
-		}
-	})
-}
-
+// BenchmarkCutter compares with the library in one run: on a machine with neighbours only the ratio counts.
 func BenchmarkCutter(b *testing.B) {
 	p := DefaultParams()
 	p.Poly = testPoly
 	c := newCutter(b, p)
-	data := random(32<<20, 1)
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Reset()
-		for buf := data; len(buf) > 0; {
-			n := c.Next(buf)
-			if n < 0 {
-				break
-			}
-			buf = buf[n:]
+	base := *chunker.NewBase(chunker.Pol(p.Poly))
+	for _, data := range []struct {
+		name  string
+		bytes []byte
+	}{{"random", random(32<<20, 1)}, {"zeros", make([]byte, 32<<20)}, {"text", text(32 << 20)}} {
+		for _, kernel := range []struct {
+			name  string
+			reset func()
+			next  func([]byte) int
+		}{
+			{"cairn", c.Reset, c.Next},
+			{"library", func() { base.Reset(chunker.Pol(p.Poly)) }, base.NextSplitPoint},
+		} {
+			b.Run(data.name+"/"+kernel.name, func(b *testing.B) {
+				b.SetBytes(int64(len(data.bytes)))
+				for b.Loop() {
+					kernel.reset()
+					for buf := data.bytes; len(buf) > 0; {
+						n := kernel.next(buf)
+						if n < 0 {
+							break
+						}
+						buf = buf[n:]
+					}
+				}
+			})
 		}
 	}
+}
+
+// text is words out of a small vocabulary.
+func text(n int) []byte {
+	r := rand.New(rand.NewPCG(5, 6))
+	words := make([][]byte, 4096)
+	for i := range words {
+		for range 2 + r.IntN(9) {
+			words[i] = append(words[i], byte('a'+r.IntN(26)))
+		}
+		words[i] = append(words[i], " \n"[r.IntN(8)/7])
+	}
+	b := make([]byte, 0, n+16)
+	for len(b) < n {
+		b = append(b, words[r.IntN(len(words))]...)
+	}
+	return b[:n]
 }
 
 // BenchmarkCutterReset is what a Cutter costs for each file.
@@ -255,6 +297,13 @@ func BenchmarkCutterReset(b *testing.B) {
 	for b.Loop() {
 		c.Reset()
 		c.Next(buf)
+	}
+}
+
+// BenchmarkNewCutter is what the tables cost each process.
+func BenchmarkNewCutter(b *testing.B) {
+	for b.Loop() {
+		newCutter(b, small())
 	}
 }
 

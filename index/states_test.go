@@ -1,6 +1,7 @@
 package index
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -245,4 +246,32 @@ func testHalves(t *testing.T, x index) {
 	foundIn(t, x, 100, -1, false)
 	retired(t, x, 1001)
 	foundIn(t, x, 200, -1, false)
+}
+
+// testMoved: whoever relied on condemned packs learns where their blobs are now, also when nothing names those packs any more.
+func testMoved(t *testing.T, x index) {
+	apply1(t, x, packID(100), column(1, 0, chunk.Data, 0, 20), column(1, 1, chunk.Data, 20, 20), column(2, 0, chunk.Data, 40, 20), column(3, 0, chunk.Tree, 0, 10))
+	apply1(t, x, packID(101), column(4, 0, chunk.Data, 0, 40))
+	apply1(t, x, packID(102), column(5, 0, chunk.Data, 40, 19), column(6, 0, chunk.Tree, 0, 10))
+	condemn(t, x, 1, 1, 2, 3)
+	for _, named := range []bool{true, false} {
+		stranded, live, err := x.Moved([]pack.ID{packID(1), packID(2), packID(3), packID(9)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []pack.ID{packID(2), packID(9)}; !slices.Equal(stranded, want) {
+			t.Errorf("named: %v: stranded %v, want %v", named, stranded, want)
+		}
+		if want := map[pack.ID]chunk.Type{packID(4): chunk.Data, packID(5): chunk.Data, packID(6): chunk.Tree}; !maps.Equal(live, want) {
+			t.Errorf("named: %v: live %v, want %v", named, live, want)
+		}
+		if err := x.Retire(packID(100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	condemn(t, x, 2, 4)
+	stranded, live, err := x.Moved([]pack.ID{packID(1), packID(3)})
+	if err != nil || len(stranded) != 1 || stranded[0] != packID(1) || len(live) != 1 {
+		t.Errorf("the copies are condemned as well: stranded %v, live %v, %v", stranded, live, err)
+	}
 }

@@ -33,6 +33,7 @@ type index interface {
 	Wasteful() (bool, error)
 	Waits() (bool, error)
 	Vanished(id pack.ID) error
+	Moved(packs []pack.ID) (stranded []pack.ID, live map[pack.ID]chunk.Type, err error)
 	Copies(t chunk.Type) iter.Seq2[Copy, error]
 	PutTreeRefs(number uint32, role byte, trees, data []uint32) error
 	TreeRefs(number uint32, role byte) (trees, data []uint32, ok bool, err error)
@@ -63,7 +64,7 @@ func suite(t *testing.T, make func(t *testing.T) index) {
 		{"empty", testEmpty}, {"round trip", testRoundTrip}, {"last wins", testLastWins}, {"repeated", testRepeated},
 		{"conflict", testConflict}, {"refused", testRefused}, {"packs", testPacks}, {"blobs", testBlobs},
 		{"loop", testLoop}, {"drop", testDrop}, {"closed", testClosed}, {"concurrent", testConcurrent},
-		{"own memory", testOwnMemory}, {"condemned", testCondemned}, {"vanished", testVanished}, {"retired", testRetired}, {"halves", testHalves},
+		{"own memory", testOwnMemory}, {"condemned", testCondemned}, {"vanished", testVanished}, {"moved", testMoved}, {"retired", testRetired}, {"halves", testHalves},
 		{"copies", testCopies}, {"numbers", testNumbers}, {"references", testRefs}, {"waste", testWaste},
 	} {
 		t.Run(c.name, func(t *testing.T) {

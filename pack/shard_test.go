@@ -21,6 +21,30 @@ func flip(b []byte, at ...int) []byte {
 	return b
 }
 
+// TestCheckFrame: it sees whatever happens by accident, and not who makes checksums for other bytes.
+func TestCheckFrame(t *testing.T) {
+	t.Parallel()
+	p, _ := sealPack(t, Geometry{K: 1}, chunk.Data, 300_000)
+	s, h := p.Shards[0], parse(t, p.Shards[0])
+	if _, err := CheckFrame(h.ID, s); err != nil {
+		t.Error(err)
+	}
+	padding := HeaderSize + int(h.L) - int(h.DirLen[0]) - 1
+	for _, at := range []int{0, 100, HeaderSize, padding, HeaderSize + int(h.L), len(s) - HeaderSize, len(s) - 1} {
+		if _, err := CheckFrame(h.ID, flip(s, at)); err == nil {
+			t.Errorf("byte %d was changed, and nobody saw it", at)
+		}
+	}
+	forged := flip(s, padding)
+	putChecksums(forged[HeaderSize+h.L:], forged[HeaderSize:HeaderSize+h.L])
+	if _, err := CheckFrame(h.ID, forged); err != nil {
+		t.Errorf("forged checksum: %v", err)
+	}
+	if _, err := CheckShard(h.ID, forged); err == nil {
+		t.Error("a forged checksum passed the whole check")
+	}
+}
+
 func TestCheckShard(t *testing.T) {
 	t.Parallel()
 	p, _ := sealPack(t, Geometry{K: 2, M: 1}, chunk.Data, 300_000)

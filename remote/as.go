@@ -46,6 +46,10 @@ type Maker interface {
 	Make(ctx context.Context) (made bool, err error)
 }
 
+// Near is the optional ability of a store on this machine: a request costs no more than a call of the system, and what is asked for in
+// several requests comes as fast as in one. Find it with As.
+type Near interface{ Near() }
+
 // As finds an optional ability, or a certain driver, in s or in the Stores it wraps: the outermost
 // value of type T along Unwrap() Store. A wrapper that changes names has no Unwrap and offers
 // the abilities itself, because one found behind it would see the wrong names.

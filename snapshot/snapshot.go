@@ -44,6 +44,20 @@ type Snapshot struct {
 	Description string
 }
 
+// Twin says whether two snapshots are one and the same but for what `tag` changes: who is stopped between publishing the changed one and
+// forgetting the other leaves both.
+func (s *Snapshot) Twin(t *Snapshot) bool {
+	return s.ID != t.ID && s.first() == t.first() && s.Start == t.Start && s.Incomplete == t.Incomplete && s.Depth == t.Depth && slices.Equal(s.Content, t.Content)
+}
+
+// first is the snapshot that was replaced first, this one if it replaces none.
+func (s *Snapshot) first() chunk.ID {
+	if s.Original.IsZero() {
+		return s.ID
+	}
+	return s.Original
+}
+
 // Origin names a snapshot of another archive.
 type Origin struct {
 	Archive  [16]byte // its id

@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"archive/member":     5,
 	"archive/prune":      5,
 	"archive/replicate":  5,
+	"archive/bench":      5,
 	"archive":            4,
 	"index":              4,
 	"pack":               3,

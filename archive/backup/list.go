@@ -45,7 +45,13 @@ func (r *run) readEntries(d *dir) error {
 	var names []dirent
 	var fail error
 	if d.whole {
-		names, fail = readDir(d.h.fd)
+		buf, ok := r.dirents.Get().(*[]byte)
+		if !ok {
+			made := make([]byte, direntBuffer)
+			buf = &made
+		}
+		names, fail = readDir(d.h.fd, *buf)
+		r.dirents.Put(buf)
 		// Inodes in their order on the disk: a cold ext4 is stated several times faster.
 		slices.SortFunc(names, func(a, b dirent) int { return cmp.Compare(a.ino, b.ino) })
 	} else {

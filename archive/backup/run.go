@@ -29,6 +29,7 @@ type run struct {
 	tally        tally
 	owners       owners
 	handles      handles
+	dirents      sync.Pool // *[]byte of direntBuffer
 	links        links
 	stack        stack
 	front        frontier

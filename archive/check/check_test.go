@@ -106,7 +106,7 @@ func (b *bench) expect(name string, m mutation, r *Report, err error) {
 			b.t.Errorf("%s: %v", what, r.paths())
 		}
 	case kind == chunk.Index:
-		if r.Lost > 0 || !strings.Contains(fmt.Sprint(r.Damages), "index rebuild") && affected {
+		if r.Lost > 0 || !strings.Contains(fmt.Sprint(r.Damages), "repair --index") && affected {
 			b.t.Errorf("%s: %v", what, r.Damages)
 		}
 	case (m.payload || m.name == "empty") && !affected:

@@ -4,7 +4,8 @@
 // Without ReadData it reads all small objects (cards, key slots, index packs, snapshots, trees) and compares the
 // listing of the members with the index: every shard must be there in its full length, every blob that a snapshot needs
 // must be in a pack that is. With ReadData it also reads every shard, the parity included, compares it with the hashes
-// that name it, and opens every blob.
+// that name it, and opens every blob. Where there is no parity, opening everything in a shard is the proof, and its bytes are
+// hashed once: as the blobs that they hold (archive.ProveByOpening). Shards proves all of them by their names.
 //
 // Damage that the other shards make good is damage all the same: the archive survives one loss less. It is told
 // apart by Damage.Lost, which is set only when something can no longer be read. Files are named only when they

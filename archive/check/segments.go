@@ -10,7 +10,7 @@ import (
 )
 
 // rebuildable ends the description of what a lost index segment causes.
-const rebuildable = "; `cairn index rebuild` finds again what a lost index segment named"
+const rebuildable = "; `cairn repair --index` finds again what a lost index segment named"
 
 // segments reads every index pack and fills the local index with what they say.
 func (c *checker) segments(ctx context.Context) error {
@@ -73,7 +73,7 @@ func (c *checker) newSegments(ctx context.Context) (listed map[pack.ID]bool, err
 		listed[id] = true
 	}
 	for id := range listed {
-		if c.packs[archive.NameOf(id, chunk.Index)] != nil {
+		if c.packs[archive.NameOf(id, chunk.Index)] != nil || c.condemned(id) {
 			continue
 		}
 		columns, err := c.a.ReadSegment(ctx, id)

@@ -114,6 +114,10 @@ func (c *checker) readShard(ctx context.Context, name archive.PackName, p *packS
 	*buf = data
 	c.o.Progress.Bytes.Add(uint64(len(data)))
 	c.count(func(r *Report) { r.BytesRead += uint64(len(data)) })
+	if h := c.opened(name, p, j, data); h != nil {
+		p.kind = h.Kind
+		return nil, nil
+	}
 	h, err := c.a.ProveShard(p.layout.Placement, name.ID, name.Kind(), j, data)
 	if h != nil {
 		p.kind = h.Kind
@@ -129,6 +133,18 @@ func (c *checker) readShard(ctx context.Context, name archive.PackName, p *packS
 		return nil, nil
 	}
 	return c.open(name, p, j, h, data), nil
+}
+
+// opened returns the header of a shard that is proved by opening it, and nil when what is wrong, if anything, is still to be found.
+func (c *checker) opened(name archive.PackName, p *packState, j int, data []byte) *pack.Header {
+	if c.keyless {
+		return nil
+	}
+	h := c.a.ProveByOpening(p.layout.Placement, name.ID, name.Kind(), j, data)
+	if h == nil || h.VerifySignature(c.a.Keys()) != nil {
+		return nil
+	}
+	return h
 }
 
 // open opens every blob of a data column. A shard that proves itself but holds a blob that does not open was written

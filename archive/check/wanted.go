@@ -71,7 +71,7 @@ func (c *checker) settle(ctx context.Context) error {
 	for name, damages := range c.pending {
 		p := c.packs[name]
 		switch {
-		case name.Index && c.unwantedSegment(name.ID, p, listed, needed), !name.Index && (c.condemned(name.ID) || !c.blind && !p.namedBy(c.segmentOf, listed)):
+		case name.Index && (c.condemned(name.ID) || c.unwantedSegment(name.ID, p, listed, needed)), !name.Index && (c.condemned(name.ID) || !c.blind && !p.namedBy(c.segmentOf, listed)):
 			dropped[name.ID] = true
 			c.drop(name)
 		default:

@@ -1,9 +1,11 @@
 package member
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
+	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
 )
@@ -87,6 +89,23 @@ func TestTwoAtOnce(t *testing.T) {
 	b.must(err)
 	b.restore(b.mustOpen(), 6)
 	b.survives(2, 6)
+}
+
+// TestLayoutNeedsReadKey: a writer key is refused before anything is written, because it cannot sign what the change removes.
+func TestLayoutNeedsReadKey(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1, 1)
+	b.backup(b.mustOpen(), 1, 2, 3000)
+	var err error
+	b.keys, err = b.keys.NewWriterKeys()
+	b.must(err)
+	r, err := b.relayout(t.Context(), change{2, 1, names(3)})
+	if !errors.Is(err, seal.ErrNoReadKey) || r.Packs != 0 || len(b.objects("/m2", "")) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := Finish(t.Context(), b.mustOpen(), RewriteOptions{}); !errors.Is(err, seal.ErrNoReadKey) || remote.Hint(err) == "" {
+		t.Errorf("finish: %v", err)
+	}
 }
 
 // TestEstimate: what is told beforehand is about what happens.

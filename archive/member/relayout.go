@@ -65,7 +65,7 @@ func EstimateLayout(ctx context.Context, a *archive.Archive, g pack.Geometry, o 
 		}
 		return nil
 	})
-	e.Room = min(e.Write, largest*int64(o.RoundPacks))
+	e.Room = min(e.Write, largest*int64(o.round(e.Packs)))
 	return e, err
 }
 
@@ -76,6 +76,9 @@ func EstimateLayout(ctx context.Context, a *archive.Archive, g pack.Geometry, o 
 // When it was interrupted after the cards were written, Finish goes on; before that, the same call does.
 func Relayout(ctx context.Context, a *archive.Archive, o LayoutOptions) (*LayoutReport, *archive.Archive, error) {
 	report := &LayoutReport{}
+	if err := needReadKey(a); err != nil {
+		return report, nil, err
+	}
 	joined := 0
 	for _, m := range o.New {
 		id, err := newcomer(ctx, a, m)
@@ -177,6 +180,9 @@ func distinct(ctx context.Context, list []archive.Member) error {
 func Finish(ctx context.Context, a *archive.Archive, o RewriteOptions) (*LayoutReport, error) {
 	o = o.applyDefaults()
 	report := &LayoutReport{Geometry: a.Geometry(), Needed: true}
+	if err := needReadKey(a); err != nil {
+		return report, err
+	}
 	if err := allThere(a); err != nil {
 		return report, err
 	}

@@ -34,6 +34,9 @@ func (r *rewrite) resume(ctx context.Context) error {
 	if !r.rec.begun() {
 		return nil
 	}
+	if err := r.a.Refresh(ctx); err != nil { // a collector may have condemned what the interrupted run stored
+		return err
+	}
 	if err := r.finishRemoval(ctx, r.rec); err != nil {
 		return err
 	}
@@ -87,6 +90,14 @@ func (r *rewrite) finishRemoval(ctx context.Context, rec *record) error {
 		if !ok || named {
 			continue
 		}
+		if kind != chunk.Index { // earlier versions removed packs without a gc record: those are left to a collector
+			if condemned, err := r.a.Condemned(ctx, id); err != nil || !condemned {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		left, err := r.a.RemovePack(ctx, at, id, kind)
 		if err != nil {
 			return err
@@ -139,10 +150,17 @@ func (r *rewrite) findCopied(ctx context.Context, rec *record) error {
 	if err != nil {
 		return err
 	}
-	r.copied = map[blobKey]struct{}{}
+	r.copied, r.copiedTo = map[blobKey]struct{}{}, nil
 	var columns []pack.Column
 	for id, p := range listed {
 		if _, named := r.named[id]; named && !candidates[id] { // somebody else's
+			continue
+		}
+		condemned, err := r.a.Condemned(ctx, id)
+		if err != nil {
+			return err
+		}
+		if condemned { // a collector has taken the interrupted run for dead, and deletes it
 			continue
 		}
 		if !p.full(r.geom) {
@@ -232,6 +250,11 @@ func (r *rewrite) removeTorn(ctx context.Context, id pack.ID, kind chunk.Type, p
 	if err != nil || h.ID != id || !r.dead(h, rec) {
 		return nil
 	}
+	if kind != chunk.Index && p.shards >= r.geom.K { // it can be read, so `repair --index` may name it at any moment: not without a record
+		r.packs[id] = &oldPack{kind: kind, at: r.a.Placements()[0], bare: true}
+		r.torn = append(r.torn, id)
+		return nil
+	}
 	_, err = r.a.RemovePack(ctx, r.a.Placements()[0], id, kind)
 	return err
 }
@@ -260,5 +283,6 @@ func (r *rewrite) own(ctx context.Context, id pack.ID, rec *record) ([]*pack.Col
 			r.copied[keyOf(c, e)] = struct{}{}
 		}
 	}
+	r.copiedTo = append(r.copiedTo, id)
 	return columns, nil
 }

@@ -8,10 +8,9 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"cairn/archive"
 	"cairn/chunk"
+	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
 )
@@ -25,23 +24,35 @@ type Progress struct {
 // RewriteOptions say how Rewrite works. The zero value is for an archive of real size.
 type RewriteOptions struct {
 	// RoundPacks is how many packs are copied before the old ones are removed: for so many, both copies take room. 0: 64,
-	// which is 2 GiB of data.
+	// which is 2 GiB of data, or a 64th of all if that is more.
 	RoundPacks int
 	// Target is the length aimed at for the columns of new packs, for tests; 0 is the default.
 	Target int
 	// Dir is the local cache directory of the archive, for the record that lets an interrupted run go on where it was; "" for none:
 	// then a round is copied again.
 	Dir      string
+	Program  string       // recorded with what is condemned
 	Progress *Progress    // may be nil
 	Notice   func(string) // may be nil
 }
 
-const defaultRound = 64
+const (
+	// leastRound packs are 2 GiB. Each round publishes a gc record, which every machine reads once and which stays, so a large archive is not
+	// rewritten in thousands of them, but in about mostRounds, each of which takes 1.6 % more room for a while.
+	leastRound, mostRounds = 64, 64
+	// roundBlobs bounds what is remembered of the blobs of a round that was interrupted: 2^19 of about 150 bytes.
+	roundBlobs = 1 << 19
+)
+
+// round is how many packs are copied at once when there are so many.
+func (o RewriteOptions) round(total int) int {
+	if o.RoundPacks > 0 {
+		return o.RoundPacks
+	}
+	return max(leastRound, (total+mostRounds-1)/mostRounds)
+}
 
 func (o RewriteOptions) applyDefaults() RewriteOptions {
-	if o.RoundPacks <= 0 {
-		o.RoundPacks = defaultRound
-	}
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
@@ -71,23 +82,36 @@ type RewriteReport struct {
 // Done says whether nothing is left in former layouts that an index segment names.
 func (r *RewriteReport) Done() bool { return len(r.Left)+len(r.Unreadable) == 0 }
 
-// Rewrite brings the packs of former layouts into the current one. In rounds: the blobs of some packs are copied into new packs
-// (without being decrypted, from columns that prove themselves), those are stored with all their shards and named in new
-// segments; index packs that name the old packs are replaced by ones that do not; only then the old packs are removed. So each
-// blob is named at every moment in a place where it is, and who holds an older index finds it after reading the index again.
+// Rewrite brings the packs of former layouts into the current one. In rounds, each of them a Relocation: the blobs of some packs are copied
+// into new packs (without being decrypted, from columns that prove themselves), those are stored with all their shards and named in new
+// segments; a gc record condemns the old packs; when the copies are live all the same, index packs that name the old packs are replaced by
+// ones that do not; only then the old packs are removed. So each blob is named at every moment in a place where it is, and who holds an
+// older index finds it after reading the index again.
 //
-// It can be interrupted at any operation and run again. What other writers store in a former layout meanwhile is found by
-// listing until nothing is left. Memory: a Mover, one pack read ahead, and about 200 bytes for each pack of a former layout.
+// It can be interrupted at any operation and run again, by itself or as a collection (archive/prune), which finds what is condemned.
+// Others may do either beside it. What other writers store in a former layout meanwhile is found by listing until nothing is left. It needs
+// a key that can read, which signs the records. Memory: a Mover, one pack read ahead, and about 200 bytes for each pack of a former layout.
 func Rewrite(ctx context.Context, a *archive.Archive, o RewriteOptions) (*RewriteReport, error) {
 	r := &rewrite{
 		a: a, o: o.applyDefaults(), geom: a.Geometry(),
 		segments: map[pack.ID]*segment{}, packs: map[pack.ID]*oldPack{}, seen: map[pack.ID]struct{}{}, named: map[pack.ID]struct{}{}, moved: map[pack.ID]struct{}{},
 		report: &RewriteReport{Left: map[pack.ID]error{}, Unreadable: map[pack.ID]error{}},
 	}
+	if err := needReadKey(a); err != nil {
+		return r.report, err
+	}
 	if err := allThere(a); err != nil {
 		return r.report, err
 	}
 	return r.report, r.run(ctx)
+}
+
+// needReadKey fails unless the archive was opened with a key that can sign gc records.
+func needReadKey(a *archive.Archive) error {
+	if a.Keys() == nil || !a.Keys().CanRead() {
+		return remote.WithHint(seal.ErrNoReadKey, "a writer key can back up only: a change of the layout needs the password or a full key, to sign which packs it removes")
+	}
+	return nil
 }
 
 // allThere fails unless every member of the current layout is: a copy with fewer shards must not replace a whole one.
@@ -119,6 +143,9 @@ type rewrite struct {
 	named    map[pack.ID]struct{} // all packs that a segment names
 	moved    map[pack.ID]struct{} // by this run
 	copied   map[blobKey]struct{} // blobs that an interrupted run copied in its last round
+	copiedTo []pack.ID            // the packs that hold them
+	torn     []pack.ID            // packs of an interrupted run that lack shards and that nothing names
+	total    int                  // packs to be moved, when that was begun
 	report   *RewriteReport
 }
 
@@ -128,9 +155,10 @@ type segment struct {
 }
 
 type oldPack struct {
-	kind   chunk.Type
-	at     archive.Placement
-	length int64
+	kind  chunk.Type
+	at    archive.Placement
+	blobs int
+	bare  bool // condemned, and no segment names it: nothing in it is needed
 }
 
 func (r *rewrite) run(ctx context.Context) error {
@@ -142,11 +170,12 @@ func (r *rewrite) run(ctx context.Context) error {
 	}
 	defer r.rec.unlock()
 	if len(r.segments) == 0 && !r.rec.begun() {
-		return r.countUnnamed(ctx)
+		return r.removeUnnamed(ctx)
 	}
 	if err := r.session(ctx, r.resume); err != nil {
 		return err
 	}
+	r.total = len(r.packs)
 	for {
 		batch := r.next()
 		if len(batch) == 0 {
@@ -158,14 +187,17 @@ func (r *rewrite) run(ctx context.Context) error {
 				break
 			}
 		}
-		if err := r.session(ctx, func(ctx context.Context) error { return r.round(ctx, batch) }); err != nil {
+		if err := r.round(ctx, batch); err != nil {
 			return err
 		}
+	}
+	if err := r.removeUnnamed(ctx); err != nil {
+		return err
 	}
 	if err := r.rec.remove(); err != nil {
 		r.o.Notice(err.Error())
 	}
-	return r.countUnnamed(ctx)
+	return nil
 }
 
 // session calls fn with a Mover. Each round has its own: by its session an interrupted round is known.
@@ -206,7 +238,11 @@ func (r *rewrite) survey(ctx context.Context, id pack.ID, columns []pack.Column,
 			r.report.Left[c.Pack] = err
 		}
 	}
-	if s.at, err = r.a.PlacementOf(ctx, id, chunk.Index); err != nil {
+	s.at, err = r.a.PlacementOf(ctx, id, chunk.Index)
+	if archive.Unfinished(err) {
+		return nil // somebody has just replaced it: what it named is in another one
+	}
+	if err != nil {
 		return fmt.Errorf("index segment %s: %w", id.Short(), err)
 	}
 	if len(s.packs) > 0 || s.at.Geometry != r.geom {
@@ -220,12 +256,13 @@ func (r *rewrite) survey1(c *pack.Column) error {
 	if _, ok := r.moved[c.Pack]; ok {
 		return nil
 	}
-	if _, ok := r.packs[c.Pack]; ok {
+	if p := r.packs[c.Pack]; p != nil {
+		p.blobs += len(c.Entries)
 		return nil
 	}
 	for _, p := range r.a.Placements() {
 		if p.Geometry == c.Geometry {
-			r.packs[c.Pack] = &oldPack{c.Kind, p, c.L}
+			r.packs[c.Pack] = &oldPack{kind: c.Kind, at: p, blobs: len(c.Entries)}
 			r.o.Progress.TotalPacks.Add(1)
 			r.o.Progress.TotalBytes.Add(uint64(c.L) * uint64(c.K))
 			return nil
@@ -253,18 +290,20 @@ func (r *rewrite) next() []pack.ID {
 		r.copied = nil
 	}
 	chosen := map[pack.ID]struct{}{}
+	most, blobs := r.o.round(r.total), 0
 	for _, id := range sorted(r.segments) {
 		for _, p := range r.segments[id].packs {
-			if len(batch) == r.o.RoundPacks {
+			if len(batch) == most || blobs >= roundBlobs {
 				return batch
 			}
-			_, todo := r.packs[p]
+			old, todo := r.packs[p]
 			_, left := r.report.Left[p]
 			if _, twice := chosen[p]; !todo || left || twice {
 				continue
 			}
 			chosen[p] = struct{}{}
 			batch = append(batch, p)
+			blobs += old.blobs
 		}
 	}
 	return batch
@@ -277,114 +316,4 @@ func sorted[T any](m map[pack.ID]T) []pack.ID {
 	}
 	slices.SortFunc(ids, func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
 	return ids
-}
-
-// round moves some packs.
-func (r *rewrite) round(ctx context.Context, batch []pack.ID) error {
-	if err := r.rec.copying(r.mover.Session(), batch, r.copied != nil); err != nil {
-		r.o.Notice(err.Error())
-	}
-	if err := r.copyPacks(ctx, batch); err != nil {
-		return err
-	}
-	short, err := r.mover.Publish(ctx)
-	if err != nil {
-		return err
-	}
-	if len(short) > 0 {
-		return remote.WithHint(fmt.Errorf("members did not take all shards of %d new packs: the old ones are kept", len(short)),
-			"see `cairn member list`; when all members answer again, run `cairn repair` and then `cairn member layout --resume`")
-	}
-	for _, id := range batch {
-		if _, left := r.report.Left[id]; !left {
-			r.moved[id] = struct{}{}
-		}
-	}
-	r.copied = nil
-	if err := r.unname(ctx); err != nil {
-		return err
-	}
-	return r.removePacks(ctx, batch)
-}
-
-// readAhead is a pack on its way from the members to the Mover.
-type readAhead struct {
-	id     pack.ID
-	shards *archive.PackShards
-	err    error
-}
-
-// copyPacks reads one pack while the one before is copied.
-func (r *rewrite) copyPacks(ctx context.Context, batch []pack.ID) error {
-	group, ctx := errgroup.WithContext(ctx)
-	ch := make(chan readAhead)
-	group.Go(func() error {
-		defer close(ch)
-		for _, id := range batch {
-			p := r.packs[id]
-			shards, err := r.a.ReadPackAt(ctx, p.at, id, p.kind)
-			select {
-			case ch <- readAhead{id, shards, err}:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		return nil
-	})
-	group.Go(func() error {
-		for ahead := range ch {
-			if err := r.copyPack(ctx, ahead); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return group.Wait()
-}
-
-// copyPack copies all blobs of a pack. What is wrong with the pack itself leaves it where it is.
-func (r *rewrite) copyPack(ctx context.Context, p readAhead) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	columns, err := r.directories(p)
-	if err != nil {
-		r.report.Left[p.id] = err
-		return nil
-	}
-	for i, c := range columns {
-		payload := p.shards.Payload(i)
-		for _, e := range c.Entries {
-			if _, done := r.copied[keyOf(c, e)]; done {
-				continue
-			}
-			if err := r.mover.Add(ctx, c, e, payload); err != nil {
-				return err
-			}
-			r.report.Blobs++
-			r.report.Bytes += uint64(e.Stored)
-		}
-	}
-	r.o.Progress.Packs.Add(1)
-	r.o.Progress.Bytes.Add(uint64(p.shards.Header.L) * uint64(p.shards.Header.Geometry.K))
-	return nil
-}
-
-// directories opens all directories of a pack before any blob of it is copied.
-func (r *rewrite) directories(p readAhead) ([]*pack.Column, error) {
-	if p.err != nil {
-		return nil, p.err
-	}
-	if err := p.shards.Header.VerifySignature(r.a.Keys()); err != nil {
-		return nil, err
-	}
-	var columns []*pack.Column
-	for c := range p.shards.Header.Geometry.K {
-		column, err := p.shards.Directory(r.a.Keys(), c)
-		if err != nil {
-			return nil, err
-		}
-		columns = append(columns, column)
-	}
-	return columns, nil
 }

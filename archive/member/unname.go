@@ -2,7 +2,6 @@ package member
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -18,10 +17,6 @@ import (
 // smallRequests is how many requests without much content are under way at once.
 const smallRequests = 8
 
-// errOther ends a run beside which another one changes the layout.
-var errOther = remote.WithHint(errors.New("index segments vanish under this run: another one changes the layout, too"),
-	"let one of them finish; then `cairn member layout --resume` finishes what is left")
-
 // unname replaces all index packs that name a moved pack, or lie in a former layout without naming one, until a listing
 // shows none. What they name beside that is published again first.
 func (r *rewrite) unname(ctx context.Context) error {
@@ -33,7 +28,11 @@ func (r *rewrite) unname(ctx context.Context) error {
 			}
 		}
 		if len(gone) > 0 {
-			replaced, err := r.mover.ReplaceSegments(ctx, gone, archive.ReplaceOptions{Drop: r.isMoved, Vanished: func(pack.ID) error { return errOther }, Removing: r.removing})
+			replaced, err := r.mover.ReplaceSegments(ctx, gone, archive.ReplaceOptions{
+				Drop:     r.isMoved,
+				Vanished: func(pack.ID) error { return nil }, // whoever replaced it has published what it named
+				Removing: r.noteRemoval,
+			})
 			r.report.Segments += replaced.Removed
 			r.report.Shards += replaced.Shards
 			if err != nil {
@@ -70,25 +69,9 @@ func (r *rewrite) replaceable(s *segment) bool {
 	return slices.ContainsFunc(s.packs, func(id pack.ID) bool { _, ok := r.moved[id]; return ok })
 }
 
-// removing is called between the publication of what is kept and the removal. Two runs at once: each publishes
-// before it looks whether the segments are still there, and looks for new ones after it removed some. So of two that
-// replace the same segment one sees it vanish and stops before it removes a pack, or the other sees what it published.
-func (r *rewrite) removing(ctx context.Context, gone []pack.ID) error {
-	listed, err := r.listed(ctx)
-	if err != nil {
-		return err
-	}
-	for _, id := range gone {
-		if _, ok := listed[id]; !ok {
-			return errOther
-		}
-	}
-	r.noteRemoval(gone)
-	return nil
-}
-
-// noteRemoval records what is about to be removed: the index packs, and the packs that were moved.
-func (r *rewrite) noteRemoval(gone []pack.ID) {
+// noteRemoval records what is about to be removed: the index packs, and the packs that were moved, whose copies were live after all members had
+// the record that condemns them.
+func (r *rewrite) noteRemoval(_ context.Context, gone []pack.ID) error {
 	var list []recordPack
 	for _, id := range gone {
 		list = append(list, recordOf(id, chunk.Index, r.segments[id].at.Geometry.Epoch))
@@ -101,6 +84,7 @@ func (r *rewrite) noteRemoval(gone []pack.ID) {
 	if err := r.rec.removing(list...); err != nil {
 		r.o.Notice(err.Error())
 	}
+	return nil
 }
 
 func (r *rewrite) listed(ctx context.Context) (map[pack.ID]struct{}, error) {
@@ -161,18 +145,23 @@ func (r *rewrite) removePacks(ctx context.Context, batch []pack.ID) error {
 	r.report.Shards += int(left.Load())
 	for _, id := range batch {
 		if _, ok := r.moved[id]; ok {
+			if !r.packs[id].bare {
+				r.report.Packs++
+			}
 			delete(r.packs, id)
-			r.report.Packs++
 		}
 	}
 	return nil
 }
 
-// countUnnamed counts the packs of former layouts that no segment names: just being written by somebody, or left by a crash.
-func (r *rewrite) countUnnamed(ctx context.Context) error {
+// removeUnnamed looks for packs of former layouts that no segment names. Those that are condemned are removed, in a round of their own: whoever
+// took them out of the index had looked whether what is needed has another copy, and whoever names one later looks at the records
+// after that. The others are just being written by somebody, or left by a crash, and are counted.
+func (r *rewrite) removeUnnamed(ctx context.Context) error {
 	if len(r.a.Placements()) == 1 {
 		return nil
 	}
+	bare := r.torn
 	for id, err := range r.a.Packs(ctx, "binaries/") {
 		if err != nil {
 			return err
@@ -187,9 +176,22 @@ func (r *rewrite) countUnnamed(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil && p.Geometry != r.geom {
-			r.report.Unnamed++
+		if err != nil || p.Geometry == r.geom {
+			continue
 		}
+		condemned, err := r.a.Condemned(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !condemned {
+			r.report.Unnamed++
+			continue
+		}
+		r.packs[id] = &oldPack{kind: chunk.Data, at: p, bare: true}
+		bare = append(bare, id)
 	}
-	return nil
+	if len(bare) == 0 {
+		return nil
+	}
+	return r.round(ctx, bare)
 }

@@ -2,88 +2,77 @@ package prune
 
 import (
 	"context"
-	"encoding/binary"
-	"fmt"
-	"math/rand/v2"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"cairn/archive"
-	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/index"
 	"cairn/remote/local"
-	"cairn/snapshot"
 )
 
-// BenchmarkPrune collects a third of an archive of many small blobs, half of it scattered among what is needed, with the index on disk. It gives the
-// figures of docs/performance.md:
+// BenchmarkPrune opens a synthetic archive of many small blobs, looks blobs up as a backup does, and collects a third of them, half of that scattered
+// among what is needed. It gives the figures of docs/performance.md, step by step. Another process fills the archive, so that the memory is that
+// of the collection:
 //
-//	CAIRN_BENCH_BLOBS=10000000 go test -run '^$' -bench Prune -benchtime 1x -timeout 3h ./archive/prune
+//	CAIRN_BENCH_BLOBS=10000000 CAIRN_BENCH_DIR=DIR go test -run '^$' -bench 'Fill$' -benchtime 1x -timeout 3h ./archive/prune
+//	CAIRN_BENCH_DIR=DIR go test -run '^$' -bench 'Prune$' -benchtime 1x -timeout 3h -v ./archive/prune
 //
-// CAIRN_BENCH_DIR names a directory of its own, which takes 200 bytes a blob.
+// The second one uses up what the first has made (cp -a keeps it). Without CAIRN_BENCH_DIR it does both. DIR takes 0.9 KB a blob. The
+// command opens the archive, too: CAIRN_ARCHIVE=DIR/m CAIRN_KEY_FILE=DIR/key CAIRN_CACHE_DIR=DIR/cache.
+//
+// With CAIRN_PROFILE=DIR each step leaves a heap profile of the moment when most was in use.
 func BenchmarkPrune(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(25)) // as the command does
+	for b.Loop() {
+		m := &machine{b: b, dir: benchDir(b)}
+		if !m.filled() {
+			fill := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=Fill$", "-test.benchtime=1x", "-test.timeout=0")
+			fill.Env = append(os.Environ(), "CAIRN_BENCH_DIR="+m.dir)
+			out, err := fill.CombinedOutput()
+			if err != nil {
+				b.Fatalf("%v\n%s", err, out)
+			}
+		}
+		m.connect()
+		m.measure(100_000)
+	}
+}
+
+// BenchmarkFill makes the archive for BenchmarkPrune.
+func BenchmarkFill(b *testing.B) {
 	blobs := 100_000
 	if n, err := strconv.Atoi(os.Getenv("CAIRN_BENCH_BLOBS")); err == nil {
 		blobs = n
 	}
 	for b.Loop() {
-		dir := b.TempDir()
-		if d := os.Getenv("CAIRN_BENCH_DIR"); d != "" {
-			dir = d
+		m := &machine{b: b, dir: benchDir(b)}
+		if m.filled() {
+			b.Fatalf("%s is filled already", m.dir)
 		}
-		benchPrune(b, dir, max(6, blobs/perFile), perFile)
+		m.fill(blobs)
 	}
 }
 
-// perFile is how many blobs a file has: its content is a list of lists.
-const perFile = 10_000
+func benchDir(b *testing.B) string {
+	if dir := os.Getenv("CAIRN_BENCH_DIR"); dir != "" {
+		return dir
+	}
+	return b.TempDir()
+}
 
 // TestDisk is the benchmark with few blobs: directories as members, the index on disk, contents in lists.
 func TestDisk(t *testing.T) {
 	t.Parallel()
-	benchPrune(t, t.TempDir(), 12, 1500)
-}
-
-func benchPrune(b testing.TB, dir string, files, each int) {
-	ctx := b.Context()
-	m := &machine{b: b, dir: dir}
-	m.must(os.MkdirAll(filepath.Join(dir, "m"), 0o700))
-	store, err := local.OpenWith(filepath.Join(dir, "m"), local.Options{NoSync: true})
-	m.must(err)
-	m.members = []archive.Member{{URL: "/m", Store: store}}
-	_, err = archive.Init(ctx, m.members, archive.InitOptions{Data: 1, Now: fixed, Slots: func(k *seal.Keys) ([]*seal.Slot, error) {
-		slot, err := seal.NewKeyFileSlot(k, "one", m.key, fixed)
-		return []*seal.Slot{slot}, err
-	}})
-	m.must(err)
-	// A third of the blobs is in all, a third in the first snapshot only, the rest in turns.
-	first := m.fill(files, each, func(int) bool { return true })
-	m.fill(files, each, func(i int) bool { return i >= files/6 && (i >= files/2 || i%2 == 0) })
-	var a *archive.Archive
-	m.lap("open", func() { a = m.open() })
-	_, err = a.Forget(ctx, []chunk.ID{first}, archive.Record{Time: fixed})
-	m.must(err)
-	for _, name := range []string{"prune", "again"} {
-		m.lap(name, func() {
-			r, err := Run(ctx, a, Options{Limits: Limits{MaxUnused: DefaultMaxUnused}})
-			m.must(err)
-			b.Logf("%s: %d of %d blobs needed, %d of %d trees read, %d packs deleted, %d blobs copied, freed %d of %d bytes", name, r.Needed, r.Blobs, r.TreesRead, r.Trees,
-				r.Deleted.Packs, r.Copied, r.Freed(), r.Total.Bytes)
-			if name == "prune" && r.Deleted.Packs == 0 || name == "again" && r.TreesRead > 0 {
-				b.Errorf("%+v", r)
-			}
-		})
-	}
-	m.must(a.Close())
+	m := &machine{b: t, dir: t.TempDir()}
+	m.fill(12 * perUnit)
+	m.connect()
+	m.measure(1000)
 }
 
 // machine is a computer with a cache on disk.
@@ -92,6 +81,13 @@ type machine struct {
 	dir     string
 	key     [32]byte
 	members []archive.Member
+	made    made
+}
+
+// made is what is remembered of a synthetic archive, in the file "made".
+type made struct {
+	Blobs int    `json:"blobs"`
+	First string `json:"first"` // the snapshot that has all of them
 }
 
 func (m *machine) must(err error) {
@@ -101,109 +97,44 @@ func (m *machine) must(err error) {
 	}
 }
 
-func (m *machine) open() *archive.Archive {
-	a, err := archive.Open(m.b.Context(), m.members, archive.Options{
+func (m *machine) file(name string) string { return filepath.Join(m.dir, name) }
+
+func (m *machine) filled() bool {
+	_, err := os.Stat(m.file("made"))
+	return err == nil
+}
+
+// connect gets ready to open the archive that fill has made.
+func (m *machine) connect() {
+	text, err := os.ReadFile(m.file("key"))
+	m.must(err)
+	m.key, err = seal.ParseKeyFile(text)
+	m.must(err)
+	text, err = os.ReadFile(m.file("made"))
+	m.must(err)
+	m.must(json.Unmarshal(text, &m.made))
+	m.openStore()
+}
+
+func (m *machine) openStore() {
+	m.must(os.MkdirAll(m.file("m"), 0o700))
+	store, err := local.OpenWith(m.file("m"), local.Options{NoSync: true})
+	m.must(err)
+	m.members = []archive.Member{{URL: m.file("m"), Store: store}}
+}
+
+func (m *machine) open(ctx context.Context) *archive.Archive {
+	dir := func(id seal.ArchiveID) string { return filepath.Join(m.dir, "cache", id.String()) }
+	a, err := archive.Open(ctx, m.members, archive.Options{
 		Credentials: []seal.Credential{{KeyFile: &m.key}},
-		OpenIndex: func(seal.ArchiveID) (archive.Index, error) {
-			return index.Open(filepath.Join(m.dir, "cache", "index"), index.Options{Notice: func(s string) { m.b.Log(s) }})
+		OpenIndex: func(id seal.ArchiveID) (archive.Index, error) {
+			m.must(os.MkdirAll(dir(id), 0o700))
+			return index.Open(filepath.Join(dir(id), "index"), index.Options{Notice: func(s string) { m.b.Log(s) }})
 		},
-		Dir: func(seal.ArchiveID) string { return filepath.Join(m.dir, "cache") },
+		Dir: dir,
 	})
 	m.must(err)
-	_, err = a.Index(m.b.Context())
+	_, err = a.Index(ctx)
 	m.must(err)
 	return a
-}
-
-// fill makes a snapshot of some files.
-func (m *machine) fill(files, each int, has func(int) bool) chunk.ID {
-	ctx := m.b.Context()
-	a := m.open()
-	w, err := a.NewWriter(ctx)
-	m.must(err)
-	var mu sync.Mutex
-	var nodes []snapshot.Node
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(2)
-	for i := range files {
-		if !has(i) {
-			continue
-		}
-		group.Go(func() error {
-			n, err := benchFile(groupCtx, w, i, each)
-			mu.Lock()
-			defer mu.Unlock()
-			nodes = append(nodes, n)
-			return err
-		})
-	}
-	m.must(group.Wait())
-	sortNodes(nodes)
-	s := &snapshot.Snapshot{Series: "bench", Start: snapshot.TimeOf(fixed)}
-	s.Content, s.Depth, err = snapshot.SaveTree(ctx, nodes, saver(w, chunk.Tree))
-	m.must(err)
-	_, err = w.Commit(ctx, s)
-	m.must(err)
-	m.must(a.Close())
-	return s.ID
-}
-
-func benchFile(ctx context.Context, w *archive.Writer, i, each int) (snapshot.Node, error) {
-	n := snapshot.Node{Name: fmt.Sprintf("f%06d", i), Type: snapshot.File, Size: uint64(24 * each)}
-	ids := make([]chunk.ID, 0, each)
-	var seed [32]byte
-	plain := make([]byte, 24)
-	for j := range each {
-		binary.LittleEndian.PutUint64(seed[:], uint64(i*each+j))
-		rand.NewChaCha8(seed).Read(plain)
-		s, err := w.Save(ctx, chunk.Data, plain)
-		if err != nil {
-			return n, err
-		}
-		ids = append(ids, s.ID)
-	}
-	var err error
-	n.Content, n.Depth, err = snapshot.SaveContent(ctx, ids, saver(w, chunk.Tree))
-	return n, err
-}
-
-// lap measures time and the peak of anonymous memory: mapped files are page cache, which the kernel takes back.
-func (m *machine) lap(what string, fn func()) {
-	var peak atomic.Int64
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for tick := time.NewTicker(20 * time.Millisecond); ; {
-			peak.Store(max(peak.Load(), rssAnon()))
-			select {
-			case <-tick.C:
-			case <-done:
-				tick.Stop()
-				return
-			}
-		}
-	})
-	start := time.Now()
-	fn()
-	took := time.Since(start)
-	close(done)
-	wg.Wait()
-	if b, ok := m.b.(*testing.B); ok {
-		b.ReportMetric(took.Seconds(), what+"-s")
-		b.ReportMetric(float64(peak.Load())/1e3, what+"-MB")
-	}
-}
-
-// rssAnon is in KB.
-func rssAnon() (n int64) {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
-			_, _ = fmt.Sscan(rest, &n)
-		}
-	}
-	return n
 }

@@ -85,7 +85,8 @@ func (g *Prune) Fold(ctx context.Context) error {
 		return nil
 	}
 	var left map[pack.ID]bool
-	n, err := g.a.FoldRecords(ctx, time.Now(), g.o.Program, func(r *archive.Record) (bool, error) {
+	early := func(id chunk.ID) bool { return g.early[id] }
+	n, err := g.a.FoldRecords(ctx, time.Now(), g.o.Program, early, func(r *archive.Record) (bool, error) {
 		if !g.early[r.ID] || slices.ContainsFunc(r.Snapshots, func(id chunk.ID) bool { return slices.Contains(g.forgotten, id) }) {
 			return false, nil
 		}

@@ -3,7 +3,7 @@
 //
 //	Mark      list the snapshots on all members; walk trees into a bitmap over the index's numbers     (marker)
 //	Choose    count what is needed of each pack; decide what goes, and what is copied out first        (counting, plan)
-//	CopyOut   sealed blobs, proved by their packs' headers, into new packs; Name puts those in the index
+//	CopyOut   sealed blobs, proved by opening them, into new packs; Name puts those in the index
 //	Condemn   a record on all members; then Mark, count and copy once more what came between
 //	Unname    index packs that name what is condemned are replaced by others
 //	Delete    by member, many objects with one request

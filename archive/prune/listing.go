@@ -206,7 +206,8 @@ func (g *Prune) listRecords(ctx context.Context) error {
 			continue
 		}
 		for _, id := range r.Packs {
-			if _, listed := g.packs[id]; listed {
+			_, listed := g.packs[id]
+			if _, segment := g.segments[id]; listed || segment {
 				g.settled[id] = true
 			}
 		}

@@ -23,8 +23,8 @@ const maxLost = 1000
 // What incomplete snapshots need may be missing, and come later: their clients are at work. So trees that are torn are walked again by each call
 // of mark, and complete snapshots do not rely on what was walked for incomplete ones.
 //
-// Memory: the bitmaps (12.5 MB for 10^8 blobs), 40 bytes for each tree that is to be walked: those beside the way down to where it is, and 50 for
-// each torn one.
+// Memory: the bitmaps (12.5 MB for 10^8 blobs), a batch of references (22 MB), 40 bytes for each tree that is to be walked, and 50 for each torn
+// one.
 type marker struct {
 	a     *archive.Archive
 	idx   Catalog
@@ -41,8 +41,11 @@ type marker struct {
 
 	stack    []tree   // to be walked
 	load     []tree   // of those: not in the cache, the next one last
+	told     int      // of those: how many the archive was told of
 	nameless []uint32 // of those: not in the cache, and known by number only
-	again    int      // how often the index was read again for blobs that it did not know
+	waiting  []referral
+	batch    int // blobs that these refer to
+	again    int // how often the index was read again for blobs that it did not know
 
 	trees, read int
 	lost        []loss
@@ -108,10 +111,15 @@ func (m *marker) walk(ctx context.Context, roots []chunk.ID) error {
 		}
 		switch {
 		case len(m.load) > 0:
+			m.tell(ctx)
 			last := len(m.load) - 1
 			t := m.load[last]
-			m.load = m.load[:last]
+			m.load, m.told = m.load[:last], m.told-1
 			if err := m.readTree(ctx, t); err != nil {
+				return err
+			}
+		case len(m.waiting) > 0:
+			if err := m.settle(ctx); err != nil {
 				return err
 			}
 		case len(m.nameless) > 0:
@@ -124,8 +132,7 @@ func (m *marker) walk(ctx context.Context, roots []chunk.ID) error {
 	}
 }
 
-// expand follows the trees that are in the cache, and puts those that are not on the list of what is to be read, and tells the archive
-// which these are: it reads several packs at once.
+// expand follows the trees that are in the cache, and puts those that are not on the list of what is to be read.
 func (m *marker) expand(ctx context.Context) error {
 	from := len(m.load)
 	for len(m.stack) > 0 {
@@ -145,15 +152,27 @@ func (m *marker) expand(ctx context.Context) error {
 			m.load = append(m.load, t)
 		}
 	}
-	if added := m.load[from:]; len(added) > 1 || len(added) > 0 && from == 0 {
-		ids := make([]chunk.ID, len(added))
-		for i, t := range added {
-			ids[i] = t.id
-		}
+	if added := m.load[from:]; len(added) > 0 {
 		slices.Reverse(added) // the first one is walked first, and they are taken from the end
-		m.a.Ahead(ctx, ids)
+		m.told = 0
 	}
 	return ctx.Err()
+}
+
+// tellAhead is how many trees the archive is told of at once. It remembers 4096.
+const tellAhead = 1024
+
+// tell tells the archive which trees are read next: it reads several packs at once.
+func (m *marker) tell(ctx context.Context) {
+	if m.told > 0 {
+		return
+	}
+	m.told = min(len(m.load), tellAhead)
+	ids := make([]chunk.ID, m.told)
+	for i := range ids {
+		ids[i] = m.load[len(m.load)-1-i].id
+	}
+	m.a.Ahead(ctx, ids)
 }
 
 func (m *marker) counted() {
@@ -195,9 +214,9 @@ func (m *marker) loadTree(ctx context.Context, id chunk.ID) (references, error) 
 	return referencesOf(plain)
 }
 
-// refer marks what a tree refers to, and notes that in the cache if all of it is known. A tree without a number stands for the roots of
+// referAlone marks what a tree refers to, and notes that in the cache if all of it is known. A tree without a number stands for the roots of
 // snapshots.
-func (m *marker) refer(ctx context.Context, t tree, refs references) error {
+func (m *marker) referAlone(ctx context.Context, t tree, refs references) error {
 	treeIDs := append(slices.Clip(refs.trees), refs.either...)
 	dataIDs := append(slices.Clip(refs.data), refs.either...)
 	var trees, data []uint32
@@ -222,6 +241,11 @@ func (m *marker) refer(ctx context.Context, t tree, refs references) error {
 			return err
 		}
 	}
+	return m.follow(t, trees, treeIDs, data)
+}
+
+// follow notes in the cache what a tree refers to, and marks it.
+func (m *marker) follow(t tree, trees []uint32, treeIDs []chunk.ID, data []uint32) error {
 	if t.number != 0 {
 		if err := m.idx.PutTreeRefs(t.number, refsRole, known(trees), known(data)); err != nil {
 			return err

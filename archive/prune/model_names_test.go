@@ -46,7 +46,7 @@ func (w world) rename(p func(packs) packs, s func(snapshots) snapshots) world {
 	}
 	for j := range w.collector {
 		g := &w.collector[j]
-		rename(&g.records, &g.index, &g.seen, &g.own, &g.fresh, &g.tried)
+		rename(&g.records, &g.index, &g.seen, &g.own, &g.fresh, &g.tried, &g.relied)
 	}
 	if s == nil {
 		return w

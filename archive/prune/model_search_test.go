@@ -12,6 +12,7 @@ type protocol struct {
 	members    int // 0: 1
 	clients    int
 	collectors int
+	moves      int // of those, the last: they change the layout
 
 	copies  packs // of b that are named in the beginning
 	replace int   // so many clients change a snapshot: theirs replaces the old one
@@ -29,6 +30,8 @@ type protocol struct {
 	oneMember  bool // collectors are content with a record on one member
 	trusting   bool // clients that change a snapshot trust that the old one protects what both need
 	silent     bool // the second collector publishes no record
+	mute       bool // who changes the layout publishes no record
+	sure       bool // who changes the layout does not look at the copies after its record
 	drop       bool // collectors remove their record when they have finished
 	unnameAll  bool // collectors take the names also of what only others condemned
 }
@@ -140,7 +143,11 @@ func (r *run) step(a actor) bool {
 	case a < firstCollector:
 		return int(a) < r.clients && r.stepClient(uint8(a))
 	case a < theForgetter:
-		return int(a-firstCollector) < r.collectors && r.stepCollector(uint8(a-firstCollector))
+		j := int(a - firstCollector)
+		if j < r.collectors && j >= r.collectors-r.moves {
+			return r.stepMover(uint8(j))
+		}
+		return j < r.collectors && r.stepCollector(uint8(j))
 	}
 	return r.forget && r.stepForgetter()
 }
@@ -209,7 +216,7 @@ func (s *search) expand(r *run, i, at int, a actor) (alone bool) {
 func (s *search) recordsStay(w *world, but actor) bool {
 	for j := range s.collectors {
 		g := &w.collector[j]
-		if firstCollector+actor(j) == but || g.at.Done() || g.refused != 0 {
+		if firstCollector+actor(j) == but || g.at.Done() || g.move.Done() || g.refused != 0 {
 			continue
 		}
 		if g.own == 0 {
@@ -290,7 +297,7 @@ func (s *search) canonical(w world) world {
 	if s.clients == 2 && s.replace != 1 {
 		least = lesser(least, w.swapClients())
 	}
-	if s.collectors == 2 && !s.silent {
+	if s.collectors == 2 && !s.silent && s.moves != 1 {
 		swapped := w.swapCollectors()
 		least = lesser(least, swapped)
 		if s.clients == 2 && s.replace != 1 {

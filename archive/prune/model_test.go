@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"cairn/archive/member"
 	"cairn/archive/prune"
 )
 
@@ -43,6 +44,14 @@ func TestModel(t *testing.T) {
 		{"2 members, tag", protocol{members: 2, clients: 1, replace: 1, collectors: 1, copies: 1, windows: true}, everything},
 		{"2 members, 2 clients, fine", protocol{members: 2, clients: 2, collectors: 1, copies: 1, repack: true, fine: true}, soak},
 		{"2 members, 2 collectors", protocol{members: 2, clients: 1, collectors: 2, copies: 1}, soak},
+		{"layout", protocol{clients: 1, collectors: 2, moves: 1, copies: 1, repack: true, fine: true}, everything},
+		{"layout beside 2 clients", protocol{clients: 2, collectors: 2, moves: 1, copies: 1, repack: true}, unlessRaced},
+		{"layout beside 2 clients, fine", protocol{clients: 2, collectors: 2, moves: 1, copies: 1, repack: true, fine: true}, soak},
+		{"2 layouts", protocol{clients: 1, collectors: 2, moves: 2, copies: 3, fine: true}, everything},
+		{"layout, 2 copies", protocol{clients: 1, collectors: 2, moves: 1, copies: 3, repack: true, fine: true}, everything},
+		{"layout and forget", protocol{clients: 1, collectors: 2, moves: 1, copies: 1, repack: true, windows: true, forget: true}, unlessRaced},
+		{"layout and tag", protocol{clients: 1, replace: 1, collectors: 2, moves: 1, copies: 3, repack: true, windows: true}, everything},
+		{"2 members, layout", protocol{members: 2, clients: 1, collectors: 2, moves: 1, copies: 1}, soak},
 		// Not part of the protocol, and found to be harmless: the records are read last then.
 		{"index before records", protocol{clients: 1, collectors: 2, copies: 1, repack: true, indexFirst: true}, everything},
 	} {
@@ -72,6 +81,8 @@ func TestModelBites(t *testing.T) {
 		"records are removed":                  {clients: 1, collectors: 1, copies: 1, drop: true},
 		"names taken of what others condemned": {clients: 1, collectors: 2, copies: 1, fine: true, unnameAll: true},
 		"packs moved without a record":         {collectors: 2, copies: 1, replace: 1, repack: true, silent: true},
+		"layout without a record":              {clients: 0, replace: 1, collectors: 2, moves: 1, copies: 1, mute: true},
+		"layout without a look at its copies":  {clients: 0, replace: 1, collectors: 2, moves: 1, copies: 1, sure: true},
 		"tag without validation":               {clients: 1, replace: 1, collectors: 2, copies: 3, windows: true, blind: true},
 		"tag relies on the old snapshot":       {clients: 1, replace: 1, collectors: 1, copies: 1, windows: true, forget: true, trusting: true},
 	} {
@@ -95,6 +106,7 @@ type lone struct {
 
 func newLone(p protocol) *lone {
 	p.members = max(p.members, 1)
+	p.moves = 0 // what the lone one does is a collection
 	return &lone{r: run{protocol: &p}, seen: map[world]bool{}}
 }
 
@@ -156,4 +168,7 @@ func (l *lone) finishes(w world, a actor) bool {
 	return false
 }
 
-var _ prune.Collector = (*modelCollector)(nil)
+var (
+	_ prune.Collector  = (*modelCollector)(nil)
+	_ member.Relocator = modelMover{}
+)

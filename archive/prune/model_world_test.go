@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"cairn/archive"
+	"cairn/archive/member"
 	"cairn/archive/prune"
 )
 
@@ -105,13 +106,15 @@ type collector struct {
 	fresh   packs // stored and not named yet
 	tried   packs // copies that were not there when they were to be read
 	at      prune.Collection
-	phase   uint8     // within a step
-	todo    uint8     // members that the step under way is still to ask
-	window  snapshots // seen by the listing that is under way
-	needs   snapshots // listed
-	marked  snapshots // of those, with their marks
-	known   snapshots // forgotten
-	refused uint8     // it stopped because a marked snapshot lacks b
+	move    member.Relocation // instead, of one that changes the layout
+	phase   uint8             // within a step
+	todo    uint8             // members that the step under way is still to ask
+	window  snapshots         // seen by the listing that is under way
+	needs   snapshots         // listed
+	marked  snapshots         // of those, with their marks
+	known   snapshots         // forgotten
+	relied  packs             // copies that a mover counts on
+	refused uint8             // it stopped because a marked snapshot lacks b
 }
 
 const (
@@ -169,7 +172,7 @@ func (w *world) mentioned() packs {
 	}
 	for j := range w.collector {
 		g := &w.collector[j]
-		p |= g.index | g.seen | g.own | g.fresh | g.tried
+		p |= g.index | g.seen | g.own | g.fresh | g.tried | g.relied
 	}
 	return p
 }

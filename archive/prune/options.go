@@ -21,6 +21,8 @@ type Options struct {
 	Limits
 	// DryRun finds out what would be done, and writes nothing.
 	DryRun bool
+	// Forget are snapshots that a DryRun regards as forgotten.
+	Forget []chunk.ID
 	// SessionAge is how long ago the last heartbeat of a session at work may be, by the members' clocks; 0: DefaultSessionAge. Packs of such
 	// sessions are left alone. It is politeness: no data depends on it.
 	SessionAge time.Duration
@@ -38,6 +40,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("unused share %v: must not be negative", o.MaxUnused)
 	case o.MaxUnusedBytes < 0 || o.MaxRepack < 0 || o.Target < 0:
 		return errors.New("limits must not be negative")
+	case len(o.Forget) > 0 && !o.DryRun:
+		return errors.New("only a dry run takes snapshots for forgotten that are not")
 	case o.SessionAge < 0:
 		return fmt.Errorf("session age %s: must not be negative", o.SessionAge)
 	}
@@ -146,7 +150,7 @@ type Report struct {
 	Forgotten                 int           // forgotten snapshots that were still on some member, and were deleted
 	Left                      []Left        // packs that could not be copied, and stay
 	Rounds                    int           // how often blobs were copied because another collector, or a new snapshot, came between
-	Estimate                  float64       // with DryRun: bytes that would be freed, beside what is written anew
+	Estimate                  int64         // with DryRun: bytes that would be freed, beside what is written anew
 }
 
 // Left is a pack that would have been repacked.

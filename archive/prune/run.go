@@ -164,9 +164,12 @@ func catalogOf(idx archive.Index) (Catalog, error) {
 	return c, nil
 }
 
-// refresh reads gc records and index again.
+// refresh reads gc records and index again. All of both must be there to be read.
 func (g *Prune) refresh(ctx context.Context) error {
-	if err := g.a.Refresh(ctx); err != nil {
+	if err := errors.Join(g.a.Refresh(ctx), g.a.AllRecords()); err != nil {
+		return err
+	}
+	if err := g.seesAll(); err != nil {
 		return err
 	}
 	idx, err := g.a.Index(ctx)
@@ -306,16 +309,20 @@ func (g *Prune) decide() decision {
 	for _, p := range g.packs {
 		packs = append(packs, p)
 	}
-	geom := g.a.Geometry()
-	target := int64(geom.DefaultTarget())
-	if g.o.Target > 0 {
-		target = int64(g.o.Target)
-	}
-	d := plan(packs, target*int64(geom.K), g.o.Limits)
+	d := plan(packs, g.measure(), g.o.Limits)
 	for _, list := range [][]*packUse{d.condemn, d.repack} {
 		slices.SortFunc(list, func(a, b *packUse) int { return bytes.Compare(a.id[:], b.id[:]) })
 	}
 	return d
+}
+
+// measure tells what this collection's packs take.
+func (g *Prune) measure() measure {
+	geom := g.a.Geometry()
+	if g.o.Target > 0 {
+		return measureOf(geom, int64(g.o.Target))
+	}
+	return measureOf(geom, int64(geom.DefaultTarget()))
 }
 
 // Condemn puts the record on all members. What earlier records condemn that all members have needs no other one.

@@ -73,6 +73,19 @@ func (s *scheduler) play(ctx context.Context, name string, act func(context.Cont
 	}()
 }
 
+// play lets n actors of a kind work.
+func (w *world) play(s *scheduler, n int, name string, make func(name string) func(context.Context, *bench, *player) error) {
+	for i := range n {
+		name := fmt.Sprintf("%s %d", name, i)
+		act := make(name)
+		s.play(w.t.Context(), name, func(ctx context.Context, p *player) error {
+			b := *w.bench
+			b.via, b.patience = p.via, 0
+			return act(ctx, &b, p)
+		})
+	}
+}
+
 func (s *scheduler) note(format string, args ...any) {
 	s.trace = append(s.trace, fmt.Sprintf(format, args...))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cairn/archive"
+	"cairn/archive/member"
 	"cairn/archive/repair"
 	"cairn/chunk"
 	"cairn/snapshot"
@@ -92,7 +93,15 @@ func judge(t *testing.T, empty *bench, seed uint64) {
 	w.size, w.patience = 500, time.Minute // the machine may be busy
 	s := newScheduler(seed)
 	w.prepare()
+	change := rand.New(rand.NewPCG(seed, 6))
+	changing := change.IntN(3) == 0
+	if changing {
+		w.relayout(1, 1, "/n0", "/n1")
+	}
 	w.cast(s)
+	if changing {
+		w.play(s, 1+change.IntN(2), "layout", func(string) func(context.Context, *bench, *player) error { return w.mover(1 + change.IntN(3)) })
+	}
 	much := w.rng.IntN(4)
 	c := chaos{fail: w.rng.IntN(1 + 3*much), lose: w.rng.IntN(1 + 3*much), twice: w.rng.IntN(1 + 15*much), stop: w.rng.IntN(1 + 2*much)}
 	ok := s.run(c)
@@ -134,22 +143,11 @@ func (w *world) some(n int) (list []string) {
 
 // cast draws the actors.
 func (w *world) cast(s *scheduler) {
-	play := func(n int, name string, make func(name string) func(context.Context, *bench, *player) error) {
-		for i := range n {
-			name := fmt.Sprintf("%s %d", name, i)
-			act := make(name)
-			s.play(w.t.Context(), name, func(ctx context.Context, p *player) error {
-				b := *w.bench
-				b.via, b.patience = p.via, 0
-				return act(ctx, &b, p)
-			})
-		}
-	}
-	play(1+w.rng.IntN(3), "client", w.client)
-	play(w.rng.IntN(3), "gc", w.collector)
-	play(w.rng.IntN(2), "forgetter", w.forgetter)
-	play(w.rng.IntN(2), "tagger", w.tagger)
-	play(w.rng.IntN(2), "reader", w.reader)
+	w.play(s, 1+w.rng.IntN(3), "client", w.client)
+	w.play(s, w.rng.IntN(3), "gc", w.collector)
+	w.play(s, w.rng.IntN(2), "forgetter", w.forgetter)
+	w.play(s, w.rng.IntN(2), "tagger", w.tagger)
+	w.play(s, w.rng.IntN(2), "reader", w.reader)
 }
 
 // away leaves one member out, sometimes, if there is parity.
@@ -210,6 +208,23 @@ func (w *world) collector(string) func(context.Context, *bench, *player) error {
 	return func(ctx context.Context, b *bench, p *player) error {
 		_, err := b.tryPrune(ctx, o)
 		return w.fair(p, err)
+	}
+}
+
+// mover brings all packs into the current layout.
+func (w *world) mover(round int) func(context.Context, *bench, *player) error {
+	o := member.RewriteOptions{RoundPacks: round, Target: target}
+	return func(ctx context.Context, b *bench, p *player) error {
+		a, err := b.tryOpen(ctx, b.options())
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		if r, err := member.Finish(ctx, a, o); err != nil || r.Done() || p.hurt() {
+			return err
+		}
+		w.t.Errorf("a change of the layout leaves packs")
+		return nil
 	}
 }
 

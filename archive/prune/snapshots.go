@@ -53,7 +53,7 @@ func (g *Prune) readSnapshots(ctx context.Context) ([]*snapshot.Snapshot, error)
 		g.forgotten = g.forgotten[:0]
 		for id, marked := range ids {
 			switch {
-			case g.a.Forgotten(id):
+			case g.a.Forgotten(id) || slices.Contains(g.o.Forget, id):
 				g.forgotten = append(g.forgotten, id)
 			case !g.walked(id, marked) && !slices.ContainsFunc(list, func(s *snapshot.Snapshot) bool { return s.ID == id }):
 				fresh[id] = marked

@@ -1,5 +1,7 @@
 package prune
 
+import "cairn/chunk"
+
 // tally puts what was decided into the report.
 func (g *Prune) tally(d decision) {
 	r := g.report
@@ -23,11 +25,10 @@ func (g *Prune) tally(d decision) {
 			r.Unneeded.add(p)
 		}
 	}
-	n := g.a.Geometry()
-	freed := float64(0)
+	var used [chunk.Tree + 1]int64
 	for _, p := range d.repack {
 		r.Repacked.add(p)
-		freed -= float64(p.used) * float64(n.N()) / float64(n.K)
+		used[p.kind] += p.used
 	}
 	r.Unused, r.Bounded = d.left, d.bounded
 	if g.o.DryRun {
@@ -35,7 +36,8 @@ func (g *Prune) tally(d decision) {
 			r.Copied += uint64(p.usedBlobs)
 			r.CopiedBytes += p.used
 		}
-		r.Estimate = freed + float64(r.Unneeded.Bytes+r.Orphans.Bytes+r.Zombies.Bytes+r.Repacked.Bytes)
+		m := g.measure()
+		r.Estimate = r.Unneeded.Bytes + r.Orphans.Bytes + r.Zombies.Bytes + r.Repacked.Bytes - m.cost(used[chunk.Data]) - m.cost(used[chunk.Tree])
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 	segmentsFew = 8
 )
 
-// judgeSegments looks at the index packs that lack shards and whose session is not at work. Those with too few were left by an upload that
+// judgeSegments looks at the index packs that are condemned, and at those that lack shards and whose session is not at work. Those with too few were left by an upload that
 // was stopped, name nothing, and are condemned; others were left by a collection that was stopped while it removed them, and are replaced.
 func (g *Prune) judgeSegments(ctx context.Context) error {
 	g.torn = nil
@@ -26,6 +26,13 @@ func (g *Prune) judgeSegments(ctx context.Context) error {
 		most = max(most, at.Geometry.N())
 	}
 	for id, l := range g.segments {
+		// What a condemned one named is named elsewhere: by a collector that was stopped, or by `repair --index`, because it is rotten.
+		if is, err := g.idx.Condemned(id); err != nil {
+			return err
+		} else if is {
+			g.packs[id] = &packUse{id: id, kind: chunk.Index, state: condemned, shards: uint32(l.shards), listed: l.bytes}
+			continue
+		}
 		if l.shards >= most {
 			continue
 		}
@@ -84,7 +91,7 @@ func (g *Prune) Unname(ctx context.Context) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			if tried[id] {
+			if tried[id] || g.doomed[id] { // what is condemned itself is deleted, not replaced: it may be unreadable
 				continue
 			}
 			names, err := g.namesDoomed(id)
@@ -108,7 +115,7 @@ func (g *Prune) Unname(ctx context.Context) (bool, error) {
 		maps.Copy(held, replaced.Locked)
 		g.writeHeld(held)
 		if err != nil {
-			return false, err
+			return false, g.unreadable(err)
 		}
 		if err := g.refresh(ctx); err != nil {
 			return false, err

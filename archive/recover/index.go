@@ -17,11 +17,12 @@ type IndexReport struct {
 }
 
 // Index makes the index anew from whatever is left: segments, and the directories at the ends of data columns. With fewer members than a
-// pack needs no segment could be published that anybody could read, so nothing is written to those that are there.
-func Index(ctx context.Context, a *archive.Archive, dryRun bool) (*IndexReport, error) {
+// pack needs no segment could be published that anybody could read, so nothing is written to those that are there; o.Local is set then.
+func Index(ctx context.Context, a *archive.Archive, o archive.RebuildOptions) (*IndexReport, error) {
 	r := &IndexReport{Members: there(a), Need: a.Geometry().K}
-	r.Local = r.Members < r.Need
-	found, err := a.RebuildIndexWith(ctx, archive.RebuildOptions{Local: r.Local, DryRun: dryRun})
+	o.Local = r.Members < r.Need
+	r.Local = o.Local
+	found, err := a.RebuildIndexWith(ctx, o)
 	if found != nil {
 		r.RebuildReport = *found
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cairn/archive"
 	"cairn/index"
 )
 
@@ -24,7 +25,7 @@ func TestIndexOfTooFew(t *testing.T) {
 		before := b.objects()
 		b.salvage = true
 		b.idx = keep{index.NewMap()}
-		r, err := Index(t.Context(), b.open(), true)
+		r, err := Index(t.Context(), b.open(), archive.RebuildOptions{DryRun: true})
 		if err != nil || !r.Local || r.Packs == 0 || r.Published == 0 {
 			t.Fatalf("dry run: %+v, %v", r, err)
 		}
@@ -32,7 +33,7 @@ func TestIndexOfTooFew(t *testing.T) {
 		if n := count(t, b.idx.(keep).Map); n != 0 {
 			t.Errorf("a dry run applies %d blobs", n)
 		}
-		r, err = Index(t.Context(), b.open(), false)
+		r, err = Index(t.Context(), b.open(), archive.RebuildOptions{})
 		if err != nil || !r.Local || r.Blobs != dry || len(r.Damaged) > 0 || r.Members != b.k-1 {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -79,30 +80,30 @@ func TestIndexLost(t *testing.T) {
 		b.backup()
 		b.removeAll("index")
 		before := b.objects()
-		r, err := Index(t.Context(), b.open(), true)
+		r, err := Index(t.Context(), b.open(), archive.RebuildOptions{DryRun: true})
 		if err != nil || r.Local || r.Packs == 0 || r.Published == 0 {
 			t.Fatalf("dry run: %+v, %v", r, err)
 		}
 		if diff := cmp.Diff(before, b.objects()); diff != "" {
 			t.Errorf("a dry run writes: %s", diff)
 		}
-		if r, err = Index(t.Context(), b.open(), false); err != nil || r.Local || r.Published == 0 || r.Weak > 0 || len(r.Damaged) > 0 {
+		if r, err = Index(t.Context(), b.open(), archive.RebuildOptions{}); err != nil || r.Local || r.Published == 0 || r.Weak > 0 || len(r.Damaged) > 0 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		b.whole()
-		if r, err = Index(t.Context(), b.open(), false); err != nil || r.Packs > 0 || r.Segments == 0 {
+		if r, err = Index(t.Context(), b.open(), archive.RebuildOptions{}); err != nil || r.Packs > 0 || r.Segments == 0 {
 			t.Errorf("again: %+v, %v", r, err)
 		}
 		// With m members away it goes as well.
 		b.removeAll("index")
 		b.lose(b.lostMembers()[1:]...)
-		if r, err = Index(t.Context(), b.open(), false); err != nil || r.Local || r.Published == 0 {
+		if r, err = Index(t.Context(), b.open(), archive.RebuildOptions{}); err != nil || r.Local || r.Published == 0 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		b.bring(b.lostMembers()[1:]...)
 		b.whole()
 		b.removeAll("index", b.lostMembers()...)
-		if r, err = Index(t.Context(), b.open(), false); err != nil || r.Published == 0 {
+		if r, err = Index(t.Context(), b.open(), archive.RebuildOptions{}); err != nil || r.Published == 0 {
 			t.Errorf("%+v, %v", r, err)
 		}
 		b.whole()

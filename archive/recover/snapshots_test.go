@@ -135,7 +135,7 @@ func TestForgotten(t *testing.T) {
 	}
 	b.backup() // stores all anew
 	b.removeAll("index")
-	found, err := Index(t.Context(), b.open(), false)
+	found, err := Index(t.Context(), b.open(), archive.RebuildOptions{})
 	if err != nil || len(found.Damaged) > 0 || found.Packs != 2 {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -229,7 +229,7 @@ func TestNeedsKeys(t *testing.T) {
 	if _, err := Snapshots(t.Context(), a, Options{}); err == nil {
 		t.Error("no key, no error")
 	}
-	if _, err := Index(t.Context(), a, false); err == nil {
+	if _, err := Index(t.Context(), a, archive.RebuildOptions{}); err == nil {
 		t.Error("no key, no error")
 	}
 }

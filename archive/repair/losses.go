@@ -95,6 +95,11 @@ func (r *run) relist(ctx context.Context, listed map[pack.ID]bool) error {
 		if r.segments[id] {
 			continue
 		}
+		if condemned, err := r.a.Condemned(ctx, id); err != nil {
+			return err
+		} else if condemned {
+			continue
+		}
 		columns, err := r.a.ReadSegment(ctx, id)
 		if r.a.Stops(ctx, err) {
 			return err

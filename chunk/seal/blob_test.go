@@ -178,6 +178,24 @@ func TestOpenRefuses(t *testing.T) {
 		if !errors.As(err, &open) || open.ID != c.b.ID || open.Type != c.b.Type || !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
+		if err := c.s.Prove(c.b, c.sealed); !errors.As(err, &open) || open.ID != c.b.ID || !errors.Is(err, c.want) {
+			t.Errorf("prove %s: %v, want %v", c.name, err, c.want)
+		}
+	}
+	for _, whole := range []struct {
+		b      Sealed
+		sealed []byte
+	}{{b, sealed}, {raw, rawSealed}} {
+		if err := s.Prove(whole.b, whole.sealed); err != nil {
+			t.Error(err)
+		}
+		for _, at := range []int{0, nonceSize, len(whole.sealed) / 2, len(whole.sealed) - 1} {
+			bad := bytes.Clone(whole.sealed)
+			bad[at] ^= 4
+			if err := s.Prove(whole.b, bad); !errors.Is(err, ErrNotAuthentic) {
+				t.Errorf("byte %d changed: %v", at, err)
+			}
+		}
 	}
 	for name, b := range map[string]Sealed{
 		"session": with(b, func(b *Sealed) { b.Session = other.ID() }), "type": with(b, func(b *Sealed) { b.Type = 9 }),
@@ -186,6 +204,9 @@ func TestOpenRefuses(t *testing.T) {
 		var open *OpenError
 		if _, err := s.Open(nil, b, sealed); !errors.As(err, &open) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Prove(b, sealed); !errors.As(err, &open) {
+			t.Errorf("prove %s: %v", name, err)
 		}
 	}
 }
@@ -216,8 +237,8 @@ func TestOpenBomb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb := enc.EncodeAll(make([]byte, 8<<20), nil)
-	small := enc.EncodeAll(make([]byte, 900), nil)
+	bomb := frameOf(t, enc, make([]byte, 8<<20))
+	small := frameOf(t, enc, make([]byte, 900))
 	for name, frame := range map[string][]byte{
 		"bomb": bomb, "empty": {}, "no frame": random(100, 1), "cut": bomb[:len(bomb)/2],
 		"lying": lying(1000, 100_000), "lying low": lying(1000, 999),

@@ -151,8 +151,8 @@ func FuzzFrame(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(enc.EncodeAll([]byte("seed seed seed seed"), nil), uint16(19))
-	f.Add(enc.EncodeAll(make([]byte, 70_000), nil), uint16(0xffff))
+	f.Add(frameOf(f, enc, []byte("seed seed seed seed")), uint16(19))
+	f.Add(frameOf(f, enc, make([]byte, 70_000)), uint16(0xffff))
 	f.Fuzz(func(t *testing.T, frame []byte, size uint16) {
 		plain, err := d.inflate(make([]byte, size), frame, int(size))
 		if err == nil && len(plain) != int(size) {

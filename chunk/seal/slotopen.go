@@ -32,7 +32,7 @@ type ArgonParams struct {
 }
 
 // DefaultArgon is the second recommendation of RFC 9106 §4: 64 MiB, 3 passes, 4 lanes, about 0.2 s of CPU. It
-// runs once when an archive is opened, also on small machines.
+// runs once when an archive is opened, also on small machines. New slots are made with it or with more (TunedArgon).
 func DefaultArgon() ArgonParams { return ArgonParams{Time: 3, MemoryKiB: 64 << 10, Lanes: 4} }
 
 // Validate keeps parameters between a floor (a slot that someone weakened, or made by mistake) and a cap (one that would

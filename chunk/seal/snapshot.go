@@ -173,7 +173,11 @@ func (s *Session) deflateSnapshot(plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal snapshot: %w", err)
 	}
-	return enc.EncodeAll(plain, nil), nil
+	frame, err := enc.compress(nil, plain)
+	if err != nil {
+		return nil, fmt.Errorf("seal snapshot: zstd: %w", err)
+	}
+	return frame, nil
 }
 
 func (s *Session) sealSnapshot(aad, frame, plain []byte) ([]byte, error) {

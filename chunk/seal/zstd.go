@@ -11,9 +11,6 @@ const (
 	// maxFrame bounds what any frame may decompress to: the largest is a snapshot.
 	maxFrame = maxSnapshot
 
-	// windowSize is how far back the compressor looks. It bounds the memory of each sealing goroutine.
-	windowSize = 1 << 20
-
 	// Chunks above sampleFrom are sampled first: sampleCount pieces of sampleSize bytes, evenly spread.
 	sampleFrom  = 64 << 10
 	sampleCount = 8
@@ -27,10 +24,19 @@ const (
 // collector wants them.
 type codec struct{ coders sync.Pool }
 
+// compressor makes zstd frames. There are two: the C library's where the program is built with cgo (zstd_cgo.go), and one in Go
+// (zstd_go.go). What either wrote is opened by the decompressor in Go, so that with cgo no C code sees bytes of strangers, and what
+// is sealed is checked by an implementation that did not make it.
+type compressor interface {
+	// compress appends one frame of plain to dst. The frame header states the content size, which inflate checks before it
+	// decompresses. It has no checksum: the AEAD and the blob's hash see more.
+	compress(dst, plain []byte) ([]byte, error)
+}
+
 // coder is what one goroutine needs while it seals or opens. Compressor and decompressor are made when first used:
-// a restore never pays for the compressor's 4 MiB.
+// a restore never pays for the compressor's memory.
 type coder struct {
-	enc *zstd.Encoder
+	enc compressor
 	dec *zstd.Decoder
 
 	opened   []byte // scratch for a body
@@ -46,16 +52,11 @@ func (c *codec) get() *coder {
 
 func (c *codec) put(d *coder) { c.coders.Put(d) }
 
-func (d *coder) encoder() (*zstd.Encoder, error) {
+func (d *coder) encoder() (compressor, error) {
 	if d.enc != nil {
 		return d.enc, nil
 	}
-	// Single segment: the frame header always states the content size, which inflate checks before it decompresses.
-	// No checksum: the AEAD and the blob's hash see more. Literals are entropy-coded even where nothing repeats, which this
-	// level leaves out by default: a file of 9,000 numbers, one a line, was stored as it is instead of by 60 % smaller.
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(windowSize),
-		zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true),
-		zstd.WithAllLitEntropyCompression(true))
+	enc, err := newCompressor()
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
@@ -82,10 +83,15 @@ func (d *coder) deflate(dst, plain []byte) ([]byte, Compression, error) {
 	if err != nil {
 		return nil, None, err
 	}
-	if len(plain) > sampleFrom && !d.promising(enc, plain) {
-		return dst, None, nil
+	if len(plain) > sampleFrom {
+		if ok, err := d.promising(enc, plain); err != nil || !ok {
+			return dst, None, err
+		}
 	}
-	out := enc.EncodeAll(plain, dst)
+	out, err := enc.compress(dst, plain)
+	if err != nil {
+		return nil, None, fmt.Errorf("zstd: %w", err)
+	}
 	if len(out)-len(dst) > len(plain)-max(1, len(plain)/minSaving) {
 		return dst, None, nil
 	}
@@ -96,17 +102,20 @@ func (d *coder) deflate(dst, plain []byte) ([]byte, Compression, error) {
 // counting them costs 20 µs. Where they are even, only trying tells whether there are repetitions; on random bytes, which is what
 // compressed and encrypted files look like, the compressor gives up fast: together 30 µs for a chunk of 1.5 MiB instead of the 500
 // that compressing all of it in vain would take.
-func (d *coder) promising(enc *zstd.Encoder, plain []byte) bool {
+func (d *coder) promising(enc compressor, plain []byte) (bool, error) {
 	sample := d.scratch(&d.opened, sampleCount*sampleSize)[:0]
 	step := (len(plain) - sampleSize) / (sampleCount - 1)
 	for i := range sampleCount {
 		sample = append(sample, plain[i*step:i*step+sampleSize]...)
 	}
 	if uneven(sample) {
-		return true
+		return true, nil
 	}
-	frame := enc.EncodeAll(sample, d.scratch(&d.inflated, frameBound(len(sample)))[:0])
-	return len(frame) <= len(sample)-len(sample)/(2*minSaving)
+	frame, err := enc.compress(d.scratch(&d.inflated, frameBound(len(sample)))[:0], sample)
+	if err != nil {
+		return false, fmt.Errorf("zstd: %w", err)
+	}
+	return len(frame) <= len(sample)-len(sample)/(2*minSaving), nil
 }
 
 // uneven says whether two bytes picked at random are equal more than twice as often as in random data (a collision
@@ -167,5 +176,6 @@ func (d *coder) scratch(buf *[]byte, n int) []byte {
 	return (*buf)[:n]
 }
 
-// frameBound is more than the longest frame of n bytes: a header, and 3 bytes for each block of 128 KiB that does not compress.
-func frameBound(n int) int { return n + 3*(n>>17+1) + 32 }
+// frameBound is at least what either compressor needs room for. The C library asks for 1/256 more than the plaintext, and 64 bytes for what is
+// short; a frame that did not compress has a header and 3 bytes for each block of 128 KiB.
+func frameBound(n int) int { return n + n>>8 + 96 }

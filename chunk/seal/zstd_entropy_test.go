@@ -27,3 +27,12 @@ func TestSealCompressesSkewedText(t *testing.T) {
 		t.Errorf("%d bytes became %d (%d): %v", len(text), len(sealed), c, err)
 	}
 }
+
+func frameOf(t testing.TB, enc compressor, plain []byte) []byte {
+	t.Helper()
+	frame, err := enc.compress(nil, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frame
+}

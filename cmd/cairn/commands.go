@@ -27,6 +27,7 @@ func commands(e *env) []*cli.Command {
 		memberCommand(e),
 		keyCommand(e),
 		indexCommand(e),
+		benchCommand(e),
 		completionCommand(e),
 		versionCommand(e),
 	}

@@ -85,6 +85,7 @@ func exitCode(ctx context.Context, err error) int {
 		blob    *archive.BlobDamage
 		packErr *archive.PackDamage
 		missing *archive.MissingError
+		record  *archive.RecordDamage
 	)
 	switch {
 	case errors.As(err, &ee):
@@ -95,7 +96,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitTooFew
 	case errors.Is(err, seal.ErrWrongKey), errors.Is(err, seal.ErrNoCredential), errors.Is(err, seal.ErrNoReadKey), errors.Is(err, archive.ErrNoKey):
 		return exitWrongKey
-	case errors.As(err, &blob), errors.As(err, &packErr), errors.As(err, &missing):
+	case errors.As(err, &blob), errors.As(err, &packErr), errors.As(err, &missing), errors.As(err, &record):
 		return exitDamage
 	case errors.As(err, &coder):
 		return exitUsage // only the library's own help makes these: a topic that does not exist

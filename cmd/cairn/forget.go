@@ -84,7 +84,7 @@ func forgetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "incomplete", Usage: "forget incomplete snapshots that a later complete one of their series has followed"},
 		&cli.BoolFlag{Name: "allow-empty", Usage: "forget the last snapshot of a series, too, if no rule keeps it"},
 		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be forgotten and why the rest is kept; change nothing"},
-		&cli.BoolFlag{Name: "prune", Usage: "then give the room back, as \"cairn prune\" does with the flags --max-unused, --max-repack and --session-age"},
+		&cli.BoolFlag{Name: "prune", Usage: "then give the room back, as \"cairn prune\" does with the flags --max-unused, --max-repack and --session-age; with --dry-run, say how much that would be"},
 	), append(pruneFlags(), selectFlags()...)...)
 }
 
@@ -115,10 +115,10 @@ func (e *env) runForget(c *cli.Context) error {
 		if err := e.forget(ctx, c, a, f); err != nil {
 			return err
 		}
-		switch {
-		case c.Bool("prune") && c.Bool("dry-run"):
-			e.say("note: what a prune gains is known when they are forgotten")
-		case c.Bool("prune"):
+		if c.Bool("prune") {
+			if collect.DryRun = c.Bool("dry-run"); collect.DryRun {
+				collect.Forget = f.ids()
+			}
 			if err := e.prune(ctx, a, collect); err != nil {
 				return err
 			}
@@ -222,6 +222,9 @@ type forgetting struct {
 	damaged bool       // some others cannot be read
 }
 
+// ids are those of the snapshots that go.
+func (f *forgetting) ids() []chunk.ID { return append(f.plan.Forget(), f.extra...) }
+
 func (e *env) byPolicy(list []*snapshot.Snapshot, damaged []*archive.SnapshotError, p retention.Policy) (forgetting, error) {
 	for _, d := range damaged {
 		e.warn("%v (no rule applies to it; `cairn repair` may help, `cairn forget %s` removes it)", d, d.ID.Short())
@@ -290,7 +293,7 @@ func (e *env) forget(ctx context.Context, c *cli.Context, a *archive.Archive, f 
 	if err := e.tellPlan(f, dry); err != nil {
 		return err
 	}
-	ids := append(f.plan.Forget(), f.extra...)
+	ids := f.ids()
 	if !dry {
 		if err := e.forgetSnapshots(ctx, a, ids); err != nil {
 			return err

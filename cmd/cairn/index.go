@@ -23,7 +23,8 @@ The commands are "index rebuild" and "index drop"; "cairn index rebuild --help" 
 			command(e, &cli.Command{
 				Name: "rebuild", Usage: "make the index anew from the archive",
 				Description: `Reads all index segments again, then looks for packs that no readable segment names, reads their
-directories and publishes them: it repairs the index of the archive as well as the local one.
+directories and publishes them: it repairs the index of the archive as well as the local one. It does what "repair --index"
+does, without its options.
 
 Example:
   cairn index rebuild`,
@@ -47,25 +48,20 @@ func (e *env) runIndexRebuild(c *cli.Context) error {
 		return err
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
-		r, err := a.RebuildIndex(ctx)
+		r, err := a.RebuildIndexWith(ctx, archive.RebuildOptions{Program: programName()})
 		if err != nil {
 			return err
 		}
-		for _, d := range r.Damaged {
-			e.warn("%v", d)
-		}
+		e.tellRebuild(r, false)
 		if e.json {
 			if err := e.printJSON(map[string]any{"type": "index_rebuild", "segments": r.Segments, "packs_without_segment": r.Packs, "blobs_found": r.Blobs,
-				"columns_published": r.Published, "damaged": len(r.Damaged)}); err != nil {
+				"columns_published": r.Published, "segments_given_up": len(r.GivenUp), "segments_unread": len(r.Unread), "damaged": len(r.Damaged) + len(r.Unread)}); err != nil {
 				return err
 			}
 		} else {
 			e.print("%s read; %s had none and gave %s", plural(uint64(r.Segments), "segment", "segments"), plural(uint64(r.Packs), "pack", "packs"), plural(uint64(r.Blobs), "blob", "blobs"))
 		}
-		if len(r.Damaged) > 0 {
-			return &exitError{exitDamage, hint(errors.New("not everything could be read"), "`cairn check --read-data` tells which files that affects")}
-		}
-		return nil
+		return e.rebuildError(r)
 	})
 }
 

@@ -144,7 +144,7 @@ func (e *env) firstSlots(c *cli.Context, p *place) (func(*seal.Keys) ([]*seal.Sl
 		return nil, "", hint(seal.ErrNoCredential, "set CAIRN_PASSWORD (or _FILE, _COMMAND) for the new archive, or use --new-key-file FILE")
 	}
 	return func(k *seal.Keys) ([]*seal.Slot, error) {
-		s, err := seal.NewPasswordSlot(k, first(c.String("label"), "password"), password, seal.DefaultArgon(), e.now())
+		s, err := seal.NewPasswordSlot(k, first(c.String("label"), "password"), password, seal.TunedArgon(), e.now())
 		return []*seal.Slot{s}, err
 	}, "it opens with the password; nobody can help if it is lost (`cairn key export` prints a recovery text)", nil
 }

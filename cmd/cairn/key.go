@@ -181,7 +181,7 @@ func (e *env) newSlot(c *cli.Context, keys *seal.Keys) (s *seal.Slot, told strin
 	if err != nil {
 		return nil, "", err
 	}
-	s, err = seal.NewPasswordSlot(keys, label, password, seal.DefaultArgon(), now)
+	s, err = seal.NewPasswordSlot(keys, label, password, seal.TunedArgon(), now)
 	return s, "", err
 }
 

@@ -20,7 +20,7 @@ func layoutFlags() []cli.Flag {
 		&cli.IntFlag{Name: "data", Usage: "`K` data shards for each pack"},
 		&cli.IntFlag{Name: "parity", Usage: "`M` parity shards: how many members may be lost"},
 		&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be read and written"},
-		&cli.IntFlag{Name: "round", Value: 64, Usage: "copy `N` packs before their old ones are removed: for so many, both take room"},
+		&cli.IntFlag{Name: "round", Usage: "copy `N` packs before their old ones are removed: for so many, both take room (64, or a 64th of all if that is more)"},
 	}
 }
 
@@ -30,7 +30,7 @@ func memberAddCommand(e *env) *cli.Command {
 		Description: `Gives the archive a new layout over all its members and the new ones, and rewrites every pack into it. K + M
 is the number of members afterwards. The archive can be read and written meanwhile by everybody who names
 the new members too; a machine that does not cannot back up until it does. When it is interrupted, the same
-command, or "cairn member layout --resume", goes on.
+command, or "cairn member layout --resume", goes on. It needs the password or a full key.
 
 Examples:
   cairn member add /mnt/b --data 1 --parity 1                    (one directory becomes two copies)
@@ -179,7 +179,7 @@ func missingFrom(list, have []string) []string {
 }
 
 func (e *env) rewriteOptions(c *cli.Context, a *archive.Archive) member.RewriteOptions {
-	return member.RewriteOptions{RoundPacks: c.Int("round"), Dir: under(e.cacheBase(c), a.ID()), Progress: &member.Progress{},
+	return member.RewriteOptions{RoundPacks: c.Int("round"), Dir: under(e.cacheBase(c), a.ID()), Program: "cairn " + version(), Progress: &member.Progress{},
 		Notice: func(text string) { e.say("note: %s", text) }}
 }
 

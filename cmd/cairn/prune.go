@@ -39,6 +39,7 @@ decides what is deleted.
 It reads the trees of all snapshots (those that it has not seen before; the others are in the cache), and
   1. deletes packs in which nothing is needed, that no index names, or that a prune left which was stopped
   2. copies what is needed out of the packs with the most garbage, until at most --max-unused is left, and deletes those too
+     (unless that would gain nothing, as with a few kilobytes of garbage; with --max-unused 0 it does so all the same)
   3. merges small packs and index packs, when there are several
 What it will delete it condemns first, in a record on every member; then it looks for new snapshots once more. So it needs every
 member of the archive, and with one missing it ends with exit code 5 before it has changed anything. It needs a full key.
@@ -249,7 +250,7 @@ func (e *env) printPrune(r *prune.Report, o prune.Options, took time.Duration) {
 	line(r.Locked, "cannot be deleted yet, an object lock holds them: a later prune does")
 	e.printLocks(r.Locks)
 	if o.DryRun {
-		e.print("about %s would be freed; garbage of %s would stay in packs that are needed", size(int64(r.Estimate)), size(r.Unused))
+		e.print("about %s would be freed; garbage of %s would stay in packs that are needed", size(max(0, r.Estimate)), size(r.Unused))
 		return
 	}
 	if r.Deleted.Packs+r.Segments+r.Forgotten == 0 {
@@ -291,7 +292,7 @@ func pruneJSON(r *prune.Report, o prune.Options, took time.Duration) map[string]
 		"repacked": packs(r.Repacked), "blobs_copied": r.Copied, "bytes_copied": r.CopiedBytes, "busy": packs(r.Busy), "sessions_at_work": r.SessionsAtWork,
 		"bytes_unused": r.Unused, "bounded": r.Bounded, "left": left}
 	if o.DryRun {
-		m["bytes_freed_estimate"] = int64(r.Estimate)
+		m["bytes_freed_estimate"] = r.Estimate
 		return m
 	}
 	m["deleted"], m["locked"], m["locked_segments"], m["records"] = packs(r.Deleted), packs(r.Locked), r.LockedSegments, r.Records

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -13,6 +14,7 @@ import (
 	"cairn/archive"
 	"cairn/archive/recover"
 	"cairn/chunk/seal"
+	"cairn/remote"
 )
 
 // recoveryKeys reads a recovery text from a file, or from standard input when name is empty or "-".
@@ -89,7 +91,7 @@ func (e *env) runRepairCards(c *cli.Context) error {
 	if len(r.Lacking) > 0 {
 		e.print("not there: member %s; an empty directory can take a lost member's place", numbers(r.Lacking))
 	}
-	e.tellCards(c.Args().Slice(), r.Slots, o.DryRun)
+	e.tellCards(c.Args().Slice(), r.Slots, canLock(from), o.DryRun)
 	return nil
 }
 
@@ -123,12 +125,12 @@ func (e *env) sortShards(c *cli.Context, from, to []archive.Member, o recover.Ca
 		e.print("%s copied where no good one was found: parts of them may be of use", plural(uint64(r.Damaged), "damaged shard was", "damaged shards were"))
 	}
 	e.print("%s written", plural(uint64(r.Copied), "object", "objects"))
-	e.tellCards(c.StringSlice("to"), r.Slots, o.DryRun)
+	e.tellCards(c.StringSlice("to"), r.Slots, canLock(to), o.DryRun)
 	return nil
 }
 
-// tellCards says what to do next.
-func (e *env) tellCards(members []string, slots int, dry bool) {
+// tellCards says what to do next. locks means that the members can lock objects.
+func (e *env) tellCards(members []string, slots int, locks, dry bool) {
 	if dry {
 		e.say("dry run: nothing was written")
 		return
@@ -139,7 +141,17 @@ func (e *env) tellCards(members []string, slots int, dry bool) {
 		e.say("  cairn key recover FILE      (there is no key slot: make one from the recovery text)")
 	}
 	e.say("  cairn repair                (fills in what members lack)")
+	if locks {
+		e.say("  cairn member retain TIME    (if the archive had a retention: only the lost cards knew)")
+	}
 	e.say("  cairn repair --snapshots    (if snapshots are lost)")
+}
+
+func canLock(members []archive.Member) bool {
+	return slices.ContainsFunc(members, func(m archive.Member) bool {
+		_, ok := remote.As[remote.Retainer](m.Store)
+		return ok
+	})
 }
 
 func layoutsOf(r *recover.CardsReport) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -13,6 +14,7 @@ import (
 	"cairn/archive"
 	"cairn/archive/recover"
 	"cairn/archive/restore"
+	"cairn/remote"
 	"cairn/snapshot"
 )
 
@@ -22,6 +24,9 @@ func recoverFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "index", Usage: "make the index anew from the packs"},
 		&cli.BoolFlag{Name: "snapshots", Usage: "find trees that no snapshot leads to, make snapshots of them, and say which files are incomplete"},
 		&cli.BoolFlag{Name: "cards", Usage: "make new cards for the places named: heaps of shards that have none"},
+		&cli.BoolFlag{Name: "records", Usage: "give up gc records of which no good copy is left: while nothing else uses the archive"},
+		&cli.StringFlag{Name: "session-age", Value: "7d", Usage: "with --records: sessions that have not shown themselves for so long are dead"},
+		&cli.BoolFlag{Name: "give-up", Usage: "with --index: give up index segments that cannot be read, even if directories of packs cannot be read either"},
 		&cli.BoolFlag{Name: "forgotten", Usage: "with --snapshots: make snapshots also of what may have been forgotten and is not pruned yet"},
 		&cli.StringSliceFlag{Name: "to", Usage: "with --snapshots: restore what belongs to no snapshot below `DIR`; with --cards: sort all shards into these new members"},
 		&cli.StringFlag{Name: "recovery-text", Usage: "with --cards: take the key from the recovery text in `FILE`"},
@@ -31,8 +36,13 @@ func recoverFlags() []cli.Flag {
 // recoverDescription is about the same.
 const recoverDescription = `When more is gone than that (docs/recovery.md tells it at length):
 
-With --index it makes the index anew from all packs. With fewer members than are needed it fills this machine's
+With --index it makes the index anew from all packs. Index segments that cannot be read, for which prune refuses to run,
+are given up when everything in the packs is named by others. With fewer members than are needed it fills this machine's
 index with what the surviving columns hold, for "restore --salvage" and the next one.
+
+With --records it gives up gc records (what prune condemned and forget forgot) of which no good copy is left. Try
+"cairn repair" on every machine that used the archive first: their caches may have a copy. Let no prune run
+meanwhile. Forgotten snapshots may show up again: forget them again.
 
 With --snapshots it reads all trees. Those that no snapshot leads to, and that look like the top of a backup, become
 snapshots again (series and tag "recovered"); an interrupted backup may show up as one. Where snapshots were
@@ -49,6 +59,7 @@ member or one for all. The key comes from a slot in these places, or with --reco
 
 // recoverExamples are its examples.
 const recoverExamples = `  cairn repair --index
+  cairn repair --records --dry-run
   cairn repair --snapshots --dry-run
   cairn repair --snapshots --to /tmp/lost+found
   cairn repair --cards /mnt/a /mnt/b /mnt/c --key-file cairn.key
@@ -58,7 +69,7 @@ const recoverExamples = `  cairn repair --index
 func (e *env) runRecover(c *cli.Context) (bool, error) {
 	asked := 0
 	var run func(*cli.Context) error
-	for name, fn := range map[string]func(*cli.Context) error{"index": e.runRepairIndex, "snapshots": e.runRepairSnapshots, "cards": e.runRepairCards} {
+	for name, fn := range map[string]func(*cli.Context) error{"index": e.runRepairIndex, "records": e.runRepairRecords, "snapshots": e.runRepairSnapshots, "cards": e.runRepairCards} {
 		if c.Bool(name) {
 			asked++
 			run = fn
@@ -66,7 +77,11 @@ func (e *env) runRecover(c *cli.Context) (bool, error) {
 	}
 	switch {
 	case asked > 1:
-		return true, usage("repair: --index, --snapshots and --cards go one at a time")
+		return true, usage("repair: --index, --records, --snapshots and --cards go one at a time")
+	case c.IsSet("session-age") && !c.Bool("records"):
+		return true, usage("repair: --session-age goes with --records")
+	case c.Bool("give-up") && !c.Bool("index"):
+		return true, usage("repair: --give-up goes with --index")
 	case c.Bool("forgotten") && !c.Bool("snapshots"):
 		return true, usage("repair: --forgotten goes with --snapshots")
 	case asked == 0 && (c.IsSet("to") || c.IsSet("recovery-text")):
@@ -97,21 +112,15 @@ func (e *env) runRepairIndex(c *cli.Context) error {
 	}
 	return e.withSalvage(c, func(ctx context.Context, a *archive.Archive) error {
 		dry := c.Bool("dry-run")
-		r, err := recover.Index(ctx, a, dry)
+		r, err := recover.Index(ctx, a, archive.RebuildOptions{DryRun: dry, GiveUp: c.Bool("give-up"), Program: programName()})
 		if err != nil {
 			return err
 		}
-		for i, d := range r.Damaged {
-			if i == maxShown {
-				e.warn("… and %d more", len(r.Damaged)-i)
-				break
-			}
-			e.warn("%v", d)
-		}
+		e.tellRebuild(&r.RebuildReport, dry)
 		if e.json {
 			if err := e.printJSON(map[string]any{"type": "repair_index", "dry_run": dry, "local": r.Local, "members": r.Members, "members_needed": r.Need,
 				"segments": r.Segments, "segments_in_part": r.Partial, "packs_without_segment": r.Packs, "blobs_found": r.Blobs, "columns_named": r.Published,
-				"columns_without_redundancy": r.Weak, "blobs_stored_anew": r.Restored, "damaged": len(r.Damaged)}); err != nil {
+				"columns_without_redundancy": r.Weak, "blobs_stored_anew": r.Restored, "segments_given_up": len(r.GivenUp), "segments_unread": len(r.Unread), "damaged": len(r.Damaged) + len(r.Unread)}); err != nil {
 				return err
 			}
 		} else {
@@ -121,11 +130,50 @@ func (e *env) runRepairIndex(c *cli.Context) error {
 		case r.Local:
 			return &exitError{exitDamage, hint(fmt.Errorf("%d of the %d members that are needed are there: only what they hold is known", r.Members, r.Need),
 				"`cairn repair --snapshots` tells which files can be had, `cairn restore --salvage` restores them")}
-		case len(r.Damaged) > 0:
-			return &exitError{exitDamage, hint(errors.New("not everything could be read"), "`cairn repair --snapshots` tells which files that affects")}
 		}
-		return nil
+		return e.rebuildError(&r.RebuildReport)
 	})
+}
+
+// tellRebuild tells what could not be read when the index was made anew, and what became of segments that could not.
+func (e *env) tellRebuild(r *archive.RebuildReport, dry bool) {
+	list := slices.Clone(r.Damaged)
+	for _, s := range r.Unread {
+		list = append(list, fmt.Errorf("index segment %s: %w", s.ID.Short(), s.Err))
+	}
+	for i, d := range list {
+		if i == maxShown {
+			e.warn("… and %d more", len(list)-i)
+			break
+		}
+		e.warn("%v", d)
+	}
+	for _, s := range r.GivenUp {
+		was := "is given up: what it named is named by others, and the next prune deletes it"
+		if dry {
+			was = "would be given up: the packs tell what it named"
+		}
+		e.say("note: index segment %s cannot be read and %s", s.ID.Short(), was)
+	}
+}
+
+// rebuildError is that of an index that could not be made anew as a whole.
+func (e *env) rebuildError(r *archive.RebuildReport) error {
+	switch {
+	case len(r.Unread) > 0:
+		next := remote.Hint(r.WhyUnread)
+		if errors.Is(r.WhyUnread, archive.ErrMayName) {
+			next = "run `cairn repair`, look for old copies of the members, and then run this again; with --give-up the index segments are given up with what nothing else tells of, and prune works again"
+		}
+		err := hint(fmt.Errorf("%s cannot be read and cannot be given up: %w", plural(uint64(len(r.Unread)), "index segment", "index segments"), r.WhyUnread), next)
+		if archive.Fleeting(r.WhyUnread) {
+			return err
+		}
+		return &exitError{exitDamage, err}
+	case len(r.Damaged) > 0:
+		return &exitError{exitDamage, hint(errors.New("not everything could be read"), "`cairn repair --snapshots` tells which files that affects")}
+	}
+	return nil
 }
 
 func (e *env) printIndex(r *recover.IndexReport, dry bool) {

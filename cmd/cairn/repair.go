@@ -54,9 +54,9 @@ Examples:
 
 func (e *env) runRepair(c *cli.Context) error {
 	o := repair.Options{Missing: c.Bool("missing"), DryRun: c.Bool("dry-run")}
-	if c.Bool("index") || c.Bool("snapshots") || c.Bool("cards") {
+	if c.Bool("index") || c.Bool("records") || c.Bool("snapshots") || c.Bool("cards") {
 		if c.Bool("shards") || o.Missing || c.IsSet("subset") {
-			return usage("repair: --index, --snapshots and --cards do not go with --shards, --missing or --subset")
+			return usage("repair: --index, --records, --snapshots and --cards do not go with --shards, --missing or --subset")
 		}
 	}
 	if done, err := e.runRecover(c); done {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -214,6 +216,11 @@ func (e *env) restore(c *cli.Context, a *archive.Archive, s *snapshot.Snapshot, 
 		}
 		return t
 	})
+	if os.Getenv("GOGC") == "" && a.Geometry().N() <= manyMembers {
+		// What a restore keeps is small files on their way, which cost a lot to mark: at 25 % collecting was a tenth of the processor
+		// time of 68,000 files, and the peak is 16 % higher with this.
+		debug.SetGCPercent(50)
+	}
 	report, err := restore.Run(c.Context, a, restore.Root{Content: s.Content, Depth: s.Depth}, o)
 	stop()
 	if err != nil {

@@ -82,14 +82,8 @@ func (e *env) runTag(c *cli.Context) error {
 // twins are the snapshots of which a run that was stopped between publishing the changed one and removing the old one made
 // two: what differs is what tag changes, and only one of them is to stay.
 func twins(list []*snapshot.Snapshot, s *snapshot.Snapshot) (ids []chunk.ID) {
-	first := func(s *snapshot.Snapshot) chunk.ID {
-		if s.Original.IsZero() {
-			return s.ID
-		}
-		return s.Original
-	}
 	for _, t := range list {
-		if t.ID != s.ID && first(t) == first(s) && t.Start == s.Start && t.Incomplete == s.Incomplete && t.Depth == s.Depth && slices.Equal(t.Content, s.Content) {
+		if s.Twin(t) {
 			ids = append(ids, t.ID)
 		}
 	}

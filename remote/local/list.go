@@ -36,6 +36,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[remote.Info, 
 		if dir == "" {
 			dir = "."
 		}
+		w.sweepAbove(path.Dir(dir))
 		err := w.dir(dir, prefix)
 		if err == nil {
 			err = ctx.Err()
@@ -122,6 +123,27 @@ func (w *walk) entry(f *os.File, prefix string, e fs.DirEntry) error {
 		return errStop
 	}
 	return nil
+}
+
+// sweepAbove looks once for what a crashed Put of a card left, beside the directories that are listed: hardly anybody lists the one in which it is.
+func (w *walk) sweepAbove(dir string) {
+	if _, done := w.s.swept.LoadOrStore(dir, true); done {
+		return
+	}
+	f, err := w.s.root.Open(dir)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(batchSize)
+	for err == nil && w.ctx.Err() == nil {
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), remote.TempPrefix) {
+				w.sweep(f, path.Join(dir, e.Name()), e.Name())
+			}
+		}
+		entries, err = f.ReadDir(batchSize)
+	}
 }
 
 // sweep removes what a crashed Put left behind. It is no harm if that fails: the store may be read-only.

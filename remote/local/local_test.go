@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -216,6 +217,36 @@ func TestSweep(t *testing.T) {
 			if _, err := os.Stat(temp); (err == nil) != (age < staleAge) {
 				t.Errorf("after %v: stat %s: %v", age, temp, err)
 			}
+		}
+	}
+}
+
+// TestSweepAbove: what lies beside the folders of a member goes, too, though only those are listed.
+func TestSweepAbove(t *testing.T) {
+	for _, member := range []string{"", "m00"} {
+		s := open(t, Options{NoSync: true})
+		if err := s.Put(t.Context(), path.Join(member, "keys/k"), nil); err != nil {
+			t.Fatal(err)
+		}
+		old, fresh := filepath.Join(s.dir, member, remote.TempPrefix+"A"), filepath.Join(s.dir, member, remote.TempPrefix+"B")
+		for _, temp := range []string{old, fresh} {
+			if err := os.WriteFile(temp, []byte("half"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chtimes(old, time.Time{}, time.Now().Add(-staleAge-time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range s.List(t.Context(), path.Join(member, "keys")+"/") {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := os.Stat(old); err == nil {
+			t.Errorf("%s is still there", old)
+		}
+		if _, err := os.Stat(fresh); err != nil {
+			t.Error(err)
 		}
 	}
 }

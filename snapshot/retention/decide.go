@@ -200,7 +200,7 @@ func (d *decider) show(s *snapshot.Snapshot) string {
 	return s.Expires.Time().In(d.p.wall(s).Location()).Format("2006-01-02 15:04")
 }
 
-// apply runs the rules over the snapshots that count.
+// apply runs the rules over the snapshots that count. Twins count once, and the rules keep both or none: nothing tells which of them is wanted.
 func (d *decider) apply(list []Decision, counted []int) {
 	rules := d.p.rules()
 	if len(counted) > 0 {
@@ -209,20 +209,50 @@ func (d *decider) apply(list []Decision, counted []int) {
 			rules[i].from = rules[i].within.Before(newest)
 		}
 	}
-	for n, i := range slices.Backward(counted) {
-		c := &list[i]
-		wall := d.p.wall(c.Snapshot)
+	first, twins := apart(list, counted)
+	for n, i := range slices.Backward(first) {
+		wall := d.p.wall(list[i].Snapshot)
 		for r := range rules {
-			if why := rules[r].take(wall, n == 0); why != "" {
-				c.keep(why)
+			why := rules[r].take(wall, n == 0)
+			if why == "" {
+				continue
+			}
+			list[i].keep(why)
+			for _, twin := range twins[i] {
+				list[twin].keep(why)
 			}
 		}
+	}
+	for _, i := range counted {
+		c := &list[i]
 		for _, tag := range d.p.Tags {
 			if slices.Contains(c.Snapshot.Tags, tag) {
 				c.keep("tag " + tag)
 			}
 		}
 	}
+}
+
+// apart tells the first of each snapshots that are twins from the others, which it gives by that. They began at the same time, and so are beside each other
+// or nearly so.
+func apart(list []Decision, counted []int) (first []int, twins map[int][]int) {
+	twins = map[int][]int{}
+next:
+	for _, i := range counted {
+		s := list[i].Snapshot
+		for _, other := range slices.Backward(first) {
+			o := list[other].Snapshot
+			if o.Start != s.Start {
+				break
+			}
+			if s.Twin(o) {
+				twins[other] = append(twins[other], i)
+				continue next
+			}
+		}
+		first = append(first, i)
+	}
+	return first, twins
 }
 
 // reference is the time from which within counts: when the group's newest complete snapshot began, even if it will expire.

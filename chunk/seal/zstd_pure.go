@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package seal
+
+func newCompressor() (compressor, error) { return newGoCompressor() }
