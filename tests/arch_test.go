@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"agent/source/unit":  6,
 	"archive/backup":     5,
 	"archive/restore":    5,
+	"archive/view":       5,
 	"archive/check":      5,
 	"archive/recover":    5,
 	"archive/repair":     5,
