@@ -111,7 +111,7 @@ func (r *run) takeStream(ctx context.Context, full string, open func(context.Con
 		return n, failed, nil
 	}
 	if src == nil {
-		return n, nil, errors.New("Open gave no stream")
+		return n, nil, errors.New("a stream was promised and none given")
 	}
 	elems := strings.Split(full[1:], "/")
 	seen := &witness{src: src}
