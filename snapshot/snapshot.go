@@ -25,6 +25,7 @@ type Snapshot struct {
 	User       string
 	Source     string
 	Role       string
+	Component  string   // of a system of several: whose data this is, beside Host and Role
 	Paths      []string // what was backed up, as raw bytes
 	Tags       []string
 	Previous   chunk.ID // the snapshot of the series before this one; zero for the first
@@ -121,10 +122,13 @@ func compareAge(a, b *Snapshot) int {
 
 // Filter chooses snapshots; the zero Filter chooses all.
 type Filter struct {
-	Host   string   // exactly this host
-	Series string   // exactly this series
-	Tags   []string // every one of these tags
-	Paths  []string // every one of these among the paths that were backed up
+	Host      string   // exactly this host
+	Series    string   // exactly this series
+	Source    string   // exactly this source,
+	Role      string   // role
+	Component string   // and component
+	Tags      []string // every one of these tags
+	Paths     []string // every one of these among the paths that were backed up
 }
 
 // Apply returns the snapshots that fit, in the order of the list.
@@ -140,9 +144,11 @@ func (f Filter) Apply(list []*Snapshot) []*Snapshot {
 
 // Match says whether the snapshot fits.
 func (f Filter) Match(s *Snapshot) bool {
-	return (f.Host == "" || f.Host == s.Host) && (f.Series == "" || f.Series == s.Series) &&
-		containsAll(s.Tags, f.Tags) && containsAll(s.Paths, f.Paths)
+	return fits(f.Host, s.Host) && fits(f.Series, s.Series) && fits(f.Source, s.Source) && fits(f.Role, s.Role) &&
+		fits(f.Component, s.Component) && containsAll(s.Tags, f.Tags) && containsAll(s.Paths, f.Paths)
 }
+
+func fits(want, have string) bool { return want == "" || want == have }
 
 func containsAll(have, want []string) bool {
 	for _, w := range want {

@@ -52,6 +52,7 @@ const (
 	snapPinned      = 23
 	snapCheckpoint  = 24
 	snapOrigin      = 25
+	snapComponent   = 26
 )
 
 // Encode returns the canonical plaintext of the snapshot. Texts that are not UTF-8 are cleaned as by
@@ -92,6 +93,7 @@ func (s *Snapshot) Encode() ([]byte, error) {
 	if !s.Origin.IsZero() {
 		e.buf = appendBytes(e.key(snapOrigin), string(s.Origin.Archive[:])+string(s.Origin.Snapshot[:]))
 	}
+	e.text(snapComponent, s.Component)
 	plain := e.end()
 	if len(plain) > MaxPlain {
 		return nil, fmt.Errorf("encode snapshot: %d bytes, more than %d", len(plain), MaxPlain)
@@ -270,6 +272,8 @@ func (d *snapDecoder) field(s *Snapshot, key uint64) {
 		s.Source = d.some(d.text())
 	case snapRole:
 		s.Role = d.some(d.text())
+	case snapComponent:
+		s.Component = d.some(d.text())
 	case snapProgram:
 		s.Program = d.some(d.text())
 	case snapDescription:

@@ -17,7 +17,7 @@ func fullSnapshot() *Snapshot {
 	return &Snapshot{
 		Content: []chunk.ID{{1}, {2}}, Depth: 1,
 		Start: Time{1_790_000_000, 5}, End: Time{-5, 999_999_999}, ZoneOffset: -3600,
-		Series: "web1:/srv/daten ä", Host: "web1", User: "root", Source: "sophora", Role: "primary",
+		Series: "web1:/srv/daten ä", Host: "web1", User: "root", Source: "sophora", Role: "primary", Component: "staging ä",
 		Paths: []string{"/srv/\xff", "/etc"}, Tags: []string{"b", "a"},
 		Previous: chunk.ID{3}, Original: chunk.ID{4},
 		Stats: map[string]uint64{
@@ -67,7 +67,7 @@ func TestSnapshotAgainstLibrary(t *testing.T) {
 		1: append(id(1), id(2)...), 2: 1, 3: []any{s.Start.Sec, s.Start.Nsec}, 4: []any{s.End.Sec, s.End.Nsec}, 5: -3600,
 		6: s.Series, 7: s.Host, 8: s.User, 9: s.Source, 10: s.Role, 11: [][]byte{[]byte("/srv/\xff"), []byte("/etc")}, 12: s.Tags,
 		13: id(3), 14: id(4), 15: s.Stats, 16: []any{[]any{[]byte("/srv/\xfe"), "open: permission denied"}, []any{[]byte{}, ""}},
-		17: true, 18: s.Program, 19: s.Excludes, 20: []any{1, 0}, 21: [][]byte{make([]byte, 32), id(9)}, 22: s.Description, 23: true, 24: true, 25: append(append([]byte{5}, make([]byte, 15)...), id(6)...),
+		17: true, 18: s.Program, 19: s.Excludes, 20: []any{1, 0}, 21: [][]byte{make([]byte, 32), id(9)}, 22: s.Description, 23: true, 24: true, 25: append(append([]byte{5}, make([]byte, 15)...), id(6)...), 26: s.Component,
 	})
 	if got := encoded(t, s); !bytes.Equal(got, want) {
 		t.Errorf("differs from the library's encoding:\n%x\n%x", got, want)
@@ -98,7 +98,7 @@ func TestSnapshotTruncatedAndFlipped(t *testing.T) {
 func TestSnapshotRefusals(t *testing.T) {
 	t.Parallel()
 	for name, m := range map[string]map[any]any{
-		"unknown key":      {26: 1},
+		"unknown key":      {27: 1},
 		"key 0":            {0: 1},
 		"text key":         {"1": 1},
 		"content of 33":    {1: make([]byte, 33)},
@@ -108,6 +108,7 @@ func TestSnapshotRefusals(t *testing.T) {
 		"zone 0":           {5: 0},
 		"zone of a week":   {5: 7 * 24 * 3600},
 		"empty series":     {6: ""},
+		"empty component":  {26: ""},
 		"series is bytes":  {6: []byte("x")},
 		"paths are texts":  {11: []string{"/"}},
 		"no paths":         {11: []string{}},

@@ -135,7 +135,7 @@ func (r *run) saveDir(ctx context.Context, d *dir) (content []chunk.ID, depth ui
 			return nil, 0, err
 		}
 	}
-	if !d.whole && r.o.SkipIfUnchanged {
+	if r.ofParts && (d.parent == nil || !d.whole) || !d.whole && r.o.SkipIfUnchanged {
 		r.ways.Store(d.path, d.nodes(count))
 	}
 	if r.o.Cache != nil && !(reused && d.mem.cached && d.mem.settled()) {

@@ -28,6 +28,8 @@
 //     the paths that were named.
 //   - Directories are reached through descriptors of their parents. A directory that is moved away
 //     meanwhile is read where it went or reported; never is another one read in its place.
+//   - Several parts (RunParts) are one snapshot or none. Each is read by a run of its own, in their order; their trees are merged in
+//     memory along the directories that lead to them, and no tree is loaded for it. The caller is told once when reading has ended, however it ended.
 //
 // Bounds: Concurrency walkers and savers, twice as many readers, no goroutine per file; bytes in flight
 // below Options.MemoryLimit; at most maxOpenDirs idle directory descriptors; directories waiting for

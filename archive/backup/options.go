@@ -47,13 +47,13 @@ type Options struct {
 	Paths  []string // relative ones are taken from the working directory
 	Params chunk.Params
 
-	Host, Series, User, Source, Role string
-	Description, Program             string
-	Tags                             []string
-	Pinned                           bool
-	Expires                          snapshot.Time
-	Time                             time.Time // recorded as the start; zero: now
-	PreviousID                       chunk.ID  // of the series' last snapshot, recorded
+	Host, Series, User, Source, Role, Component string
+	Description, Program                        string
+	Tags                                        []string
+	Pinned                                      bool
+	Expires                                     snapshot.Time
+	Time                                        time.Time // recorded as the start; zero: now
+	PreviousID                                  chunk.ID  // of the series' last snapshot, recorded
 
 	Excludes          *pattern.List
 	ExcludeLargerThan uint64   // files of more bytes are left out; 0: none
@@ -66,6 +66,9 @@ type Options struct {
 	IgnoreCtime     bool // a changed ctime alone does not make a file be read again
 	Force           bool // read everything again
 	SkipIfUnchanged bool // no snapshot if the tree equals PreviousContent, or Parent's but for the ways to the paths
+
+	// AllowPartial lets RunParts make a snapshot although a required part failed: it is marked as partial and lists what failed.
+	AllowPartial bool
 
 	Cache           Cache   // nil: none
 	Parent          *Parent // nil: none

@@ -74,6 +74,8 @@ type Report struct {
 	DataBlobs           uint64 // new ones
 	TreeBlobs           uint64
 	Start, End          time.Time
+
+	Parts []PartReport // of RunParts, in their order
 }
 
 // Duration is how long the backup took.

@@ -50,6 +50,8 @@ type run struct {
 	root snapshot.Root
 	done bool // the last directory is, and root is set
 
+	ofParts bool // one part of several: ways has the root directory, too, when all of it is backed up
+
 	earlier *Report // of the first walk, when this is another one
 }
 
@@ -226,7 +228,7 @@ func (r *run) snapshot(report *Report, paths []string, root snapshot.Root) *snap
 	s := &snapshot.Snapshot{
 		Content: root.Content, Depth: root.Depth,
 		Start: snapshot.TimeOf(report.Start), End: snapshot.TimeOf(report.End),
-		Series: r.o.Series, Host: r.o.Host, User: r.o.User, Source: r.o.Source, Role: r.o.Role,
+		Series: r.o.Series, Host: r.o.Host, User: r.o.User, Source: r.o.Source, Role: r.o.Role, Component: r.o.Component,
 		Paths: paths, Tags: r.o.Tags, Previous: r.o.PreviousID,
 		Stats: report.stats(), Errors: report.Errors, Pinned: r.o.Pinned, Expires: r.o.Expires,
 		Program: r.o.Program, Excludes: r.o.rules(), Description: r.o.Description,

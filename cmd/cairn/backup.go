@@ -54,6 +54,7 @@ Examples:
   cairn backup / --one-file-system --exclude '*.tmp' --exclude-caches
   cairn backup /srv --exclude-file /etc/cairn/exclude --tag nightly --skip-if-unchanged
   cairn backup --command db.sql -- pg_dump mydb
+  cairn backup /opt/cms/repository --as-host cms1 --role replica --component cms
   cairn backup /srv/www --pin --tag release-7 --description "before the upgrade"
   cairn backup /srv/campaign --expire-at 2027-03-31
   mysqldump --all-databases | cairn backup --stdin all.sql`,
@@ -74,7 +75,9 @@ func backupFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "one-file-system", Aliases: []string{"x"}, Usage: "do not enter other file systems"},
 		&cli.StringSliceFlag{Name: "tag", Usage: "give the snapshot a `TAG`"},
 		&cli.StringFlag{Name: "series", Usage: "add to the series `NAME` (default: host and paths)"},
-		&cli.StringFlag{Name: "host", Usage: "record `NAME` as the host (default: this host's name)"},
+		&cli.StringFlag{Name: "host", Aliases: []string{"as-host"}, Usage: "record `NAME` as the host (default: this host's name)"},
+		&cli.StringFlag{Name: "role", Usage: "record `ROLE` as what the host is among others: primary, replica, staging"},
+		&cli.StringFlag{Name: "component", Usage: "record `NAME` as the component of the system that is backed up"},
 		&cli.BoolFlag{Name: "pin", Usage: "pin the snapshot: no rule of forget removes it"},
 		expiryFlag(""),
 		&cli.DurationFlag{Name: "checkpoint-every", Value: backup.CheckpointEvery, Usage: "publish what is done so far after each `DURATION` of a long backup (90s, 10m, 1h); 0: never"},
@@ -197,7 +200,7 @@ func (e *env) backupOptions(c *cli.Context) (backup.Options, error) {
 		OneFileSystem: c.Bool("one-file-system"), WithAtime: c.Bool("with-atime"),
 		IgnoreInode: c.Bool("ignore-inode"), IgnoreCtime: c.Bool("ignore-ctime"),
 		Force: c.Bool("force"), SkipIfUnchanged: c.Bool("skip-if-unchanged"),
-		Host: first(c.String("host"), hostname()), User: username(),
+		Host: first(c.String("host"), hostname()), Role: c.String("role"), Component: c.String("component"), User: username(),
 		Pinned: c.Bool("pin"), CheckpointEvery: c.Duration("checkpoint-every"),
 	}
 	if o.CheckpointEvery <= 0 || c.Bool("dry-run") {

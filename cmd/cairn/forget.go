@@ -31,7 +31,7 @@ const forgetDescription = `Removes the snapshots that no rule keeps, or those th
 finds that nothing else needs it. Backups, restores and other commands may run meanwhile.
 
 RULES. A snapshot is kept when one rule keeps it; every line of the output says which. The rules are applied to each series by
-itself (--group-by: series, host, path, tag, user, source, role, several with commas, or none).
+itself (--group-by: series, host, path, tag, user, source, role, component, several with commas, or none).
   --keep-last 3          the newest 3 snapshots
   --keep-daily 7         the newest snapshot of each of the newest 7 days that have one; so do -minutely, -hourly, -weekly (ISO 8601),
                          -monthly, -quarterly and -yearly. While there are fewer such days, the oldest snapshot stands for them
@@ -79,7 +79,7 @@ func forgetFlags() []cli.Flag {
 	}
 	return append(append(flags,
 		&cli.StringSliceFlag{Name: "keep-tag", Usage: "keep everything with `TAG` (repeat for others)"},
-		&cli.StringFlag{Name: "group-by", Value: "series", Usage: "apply the rules to each group of equal `KEYS`: series, host, path, tag, user, source, role, or none"},
+		&cli.StringFlag{Name: "group-by", Value: "series", Usage: "apply the rules to each group of equal `KEYS`: series, host, path, tag, user, source, role, component, or none"},
 		&cli.StringFlag{Name: "timezone", Usage: "take days and weeks from the clocks of `ZONE` (Europe/Berlin, UTC, local); default: where each backup was made"},
 		&cli.BoolFlag{Name: "incomplete", Usage: "forget incomplete snapshots that a later complete one of their series has followed"},
 		&cli.BoolFlag{Name: "allow-empty", Usage: "forget the last snapshot of a series, too, if no rule keeps it"},

@@ -110,7 +110,7 @@ func (e *env) selectSnapshot(c *cli.Context, a *archive.Archive, spec string) (*
 		e.warn("%v", d)
 	}
 	all := len(list)
-	list = snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}.Apply(list)
+	list = snapshotFilter(c).Apply(list)
 	if at := c.String("at"); at != "" {
 		t, err := snapshot.ParseTime(at, e.now())
 		if err != nil {
@@ -119,7 +119,7 @@ func (e *env) selectSnapshot(c *cli.Context, a *archive.Archive, spec string) (*
 		list = slices.DeleteFunc(list, func(s *snapshot.Snapshot) bool { return s.Start.Time().After(t) })
 	}
 	if len(list) == 0 && all > 0 {
-		return nil, "", hint(errors.New("none of the snapshots is left by --at, --host, --series, --tag and --path"), "`cairn snapshots` lists all "+comma(uint64(all)))
+		return nil, "", hint(errors.New("none of the snapshots is left by --at, --host, --series, --source, --role, --component, --tag and --path"), "`cairn snapshots` lists all "+comma(uint64(all)))
 	}
 	s, path, err := snapshot.Select(list, spec, e.now())
 	if err == nil {

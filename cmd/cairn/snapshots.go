@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,6 +21,9 @@ func selectFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "host", Usage: "only snapshots of host `NAME`"},
 		&cli.StringFlag{Name: "series", Usage: "only snapshots of the series `NAME`"},
+		&cli.StringFlag{Name: "source", Usage: "only snapshots of the source `NAME`"},
+		&cli.StringFlag{Name: "role", Usage: "only snapshots of hosts with the role `NAME`"},
+		&cli.StringFlag{Name: "component", Usage: "only snapshots of the component `NAME`"},
 		&cli.StringSliceFlag{Name: "tag", Usage: "only snapshots with `TAG`"},
 		&cli.StringSliceFlag{Name: "path", Usage: "only snapshots in which `PATH` was backed up"},
 	}
@@ -40,6 +44,7 @@ NEW is what a backup added to the archive, compressed.
 Examples:
   cairn snapshots
   cairn snapshots --host web1 --tag nightly --json
+  cairn snapshots --role primary --component cms
   cairn snapshots latest`,
 		Flags:  selectFlags(),
 		Action: func(c *cli.Context) error { return e.runSnapshots(c) },
@@ -61,7 +66,8 @@ func (e *env) listSnapshots(c *cli.Context, a *archive.Archive) (list []*snapsho
 
 // snapshotFilter is what the select flags say.
 func snapshotFilter(c *cli.Context) snapshot.Filter {
-	return snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
+	return snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Source: c.String("source"), Role: c.String("role"),
+		Component: c.String("component"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
 }
 
 func (e *env) runSnapshots(c *cli.Context) error {
@@ -101,9 +107,14 @@ func (e *env) printSnapshots(list []*snapshot.Snapshot) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tTIME\tHOST\tFILES\tSIZE\tNEW\tTAGS\tPATHS")
+	labels := labelsOf(list)
+	head := ""
+	for _, l := range labels {
+		head += l.head + "\t"
+	}
+	fmt.Fprintln(w, "ID\tTIME\tHOST\t"+head+"FILES\tSIZE\tNEW\tTAGS\tPATHS")
 	for _, s := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", s.ID.Short(), s.Start.Time().Format("2006-01-02 15:04:05"), printable(s.Host),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\t%s\t%s\t%s\t%s%s\n", s.ID.Short(), s.Start.Time().Format("2006-01-02 15:04:05"), printable(s.Host), labelCells(labels, s),
 			humanize.Comma(int64(s.Stats[snapshot.StatFilesTotal])), humanize.IBytes(s.Stats[snapshot.StatBytesTotal]),
 			humanize.IBytes(s.Stats[snapshot.StatBytesStored]), printable(strings.Join(s.Tags, ",")), printable(strings.Join(s.Paths, " ")), remarks(s, e.now()))
 	}
@@ -112,6 +123,32 @@ func (e *env) printSnapshots(list []*snapshot.Snapshot) error {
 	}
 	e.say("%s", plural(uint64(len(list)), "snapshot", "snapshots"))
 	return nil
+}
+
+// label is a column that most archives do not need.
+type label struct {
+	head string
+	of   func(*snapshot.Snapshot) string
+}
+
+// labelsOf returns the columns in which some snapshot has something.
+func labelsOf(list []*snapshot.Snapshot) []label {
+	all := []label{
+		{"SOURCE", func(s *snapshot.Snapshot) string { return s.Source }},
+		{"ROLE", func(s *snapshot.Snapshot) string { return s.Role }},
+		{"COMPONENT", func(s *snapshot.Snapshot) string { return s.Component }},
+	}
+	return slices.DeleteFunc(all, func(l label) bool {
+		return !slices.ContainsFunc(list, func(s *snapshot.Snapshot) bool { return l.of(s) != "" })
+	})
+}
+
+func labelCells(labels []label, s *snapshot.Snapshot) string {
+	var cells strings.Builder
+	for _, l := range labels {
+		cells.WriteString(printable(l.of(s)) + "\t")
+	}
+	return cells.String()
 }
 
 // remarks are what a person should notice about a snapshot.
@@ -154,6 +191,11 @@ func snapshotJSON(s *snapshot.Snapshot) map[string]any {
 		"series": s.Series, "host": s.Host, "user": s.User, "paths": nonNil(s.Paths), "tags": nonNil(s.Tags), "stats": s.Stats,
 		"incomplete": s.Incomplete, "partial": s.Partial, "degraded_packs": len(s.Degraded), "errors": errorList(s.Errors), "program": s.Program,
 		"description": s.Description, "excludes": nonNil(s.Excludes),
+	}
+	for key, text := range map[string]string{"source": s.Source, "role": s.Role, "component": s.Component} {
+		if text != "" {
+			m[key] = text
+		}
 	}
 	m["checkpoint"], m["pinned"] = s.Checkpoint, s.Pinned
 	if !s.Expires.IsZero() {

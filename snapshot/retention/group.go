@@ -20,6 +20,8 @@ const (
 	User   Key = "user"
 	Source Key = "source"
 	Role   Key = "role"
+
+	Component Key = "component"
 )
 
 // values returns what the key finds in a snapshot, never nil for a key that there is.
@@ -35,6 +37,8 @@ func (k Key) values(s *snapshot.Snapshot) []string {
 		return []string{s.Source}
 	case Role:
 		return []string{s.Role}
+	case Component:
+		return []string{s.Component}
 	case Path:
 		return sorted(s.Paths)
 	case Tag:

@@ -60,7 +60,7 @@ class Node:
 
 class Snapshot:
     def __init__(self, fields, mark):
-        need(set(fields) <= set(range(1, 26)), "unknown fields")
+        need(set(fields) <= set(range(1, 27)), "unknown fields")
         self.content, self.depth = pieces(fields.get(1, b"")), fields.get(2, 0)
         self.start = tuple(fields.get(3, (0, 0)))
         self.series, self.host, self.paths = fields.get(6, ""), fields.get(7, ""), fields.get(11, [])

@@ -1,0 +1,266 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"syscall"
+
+	"cairn/snapshot"
+)
+
+// part reads a part by a run of its own and puts what it found into the tree.
+func (g *group) part(ctx context.Context, i int) error {
+	p := &g.parts[i]
+	o := g.options(p)
+	o.Cache = ofPart(o.Cache, g.names[i])
+	r, err := newRun(g.w, o)
+	if err != nil {
+		return err
+	}
+	r.ofParts = true
+	report := PartReport{Name: p.Name, Paths: g.names[i], Began: g.now()}
+	shown := g.o.Progress
+	read, fresh, stored := shown.BytesRead.Load(), shown.BytesNew.Load(), shown.BytesStored.Load()
+	there, failed, err := g.take(ctx, r, i)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("part %s: %w", p.Name, err)
+	}
+	if failed != nil && !g.o.AllowPartial {
+		return &PartError{p.Name, failed}
+	}
+	if failed != nil {
+		report.Failed = snapshot.CleanText(short(failed))
+	}
+	if there && !p.virtual() {
+		g.found++
+	}
+	report.Absent = !there && failed == nil
+	report.Ended = g.now()
+	report.Files, report.Bytes = r.tally.changes[0].Total(), r.tally.bytes
+	report.BytesRead = uint64(shown.BytesRead.Load() - read)
+	report.BytesNew = uint64(shown.BytesNew.Load() - fresh)
+	report.BytesStored = uint64(shown.BytesStored.Load() - stored)
+	report.Errors, report.Warnings = r.tally.errors.sorted(), r.tally.warnings.sorted()
+	g.tally.absorb(&r.tally)
+	g.done = append(g.done, report)
+	return nil
+}
+
+// take reads a part. there says that something of it is in the tree, failed why not all of it; err ends the whole run.
+func (g *group) take(ctx context.Context, r *run, i int) (there bool, failed, err error) {
+	p := &g.parts[i]
+	if len(p.Paths) > 0 {
+		return g.takeTrees(ctx, r, i)
+	}
+	full := g.names[i][0]
+	open := p.Open
+	if p.virtual() {
+		open = func(context.Context) (io.Reader, func() error, error) {
+			content := p.Content
+			if p.Paper != nil {
+				var err error
+				if content, err = p.Paper(g.done); err != nil {
+					return nil, nil, err
+				}
+			}
+			return bytes.NewReader(content), nil, nil
+		}
+	}
+	n, failed, err := r.takeStream(ctx, full, open)
+	switch {
+	case err != nil:
+		return false, nil, err
+	case failed != nil && errors.Is(failed, ErrAbsent) && p.Optional:
+		r.tally.note(full, fmt.Errorf("part %s is left out: %w", p.Name, failed))
+		return false, nil, nil
+	case failed != nil:
+		if g.o.AllowPartial {
+			r.tally.fail(full, fmt.Errorf("part %s: %w", p.Name, failed))
+		}
+		return false, failed, nil
+	}
+	fresh, err := g.tree.plant(g.run, full, n, p)
+	if err != nil {
+		return false, nil, err
+	}
+	r.countStream(fresh, n.Size)
+	return true, nil, nil
+}
+
+// takeStream reads one stream. failed says why it cannot be trusted.
+func (r *run) takeStream(ctx context.Context, full string, open func(context.Context) (io.Reader, func() error, error)) (n snapshot.Node, failed, err error) {
+	r.o.Progress.current.Store(&full)
+	sub, cancel := context.WithCancel(ctx)
+	defer cancel()
+	src, wait, failed := open(sub)
+	if ctx.Err() != nil && failed != nil {
+		return n, nil, context.Cause(ctx)
+	}
+	if failed != nil {
+		return n, failed, nil
+	}
+	if src == nil {
+		return n, nil, errors.New("a stream was promised and none given")
+	}
+	elems := strings.Split(full[1:], "/")
+	seen := &witness{src: src}
+	ids, size, err := r.stream(ctx, seen, full, elems)
+	if err != nil {
+		cancel() // so that whoever writes the stream ends
+	}
+	if wait != nil {
+		failed = wait()
+	}
+	if ctx.Err() != nil {
+		return n, nil, context.Cause(ctx)
+	}
+	if broken := seen.broken(); err != nil && broken != nil && errors.Is(err, broken) {
+		return n, errors.Join(err, failed), nil
+	}
+	if err != nil || failed != nil {
+		return n, failed, err
+	}
+	n = r.streamNode(elems)
+	n.Size = size
+	return n, nil, r.setContent(ctx, "", &n, ids)
+}
+
+// witness remembers the error that a stream ended with, to tell it from one of the archive.
+type witness struct {
+	src io.Reader
+	mu  sync.Mutex // a Read may go on when nobody waits for it any more
+	err error
+}
+
+func (w *witness) Read(p []byte) (int, error) {
+	n, err := w.src.Read(p)
+	if err != nil && err != io.EOF {
+		w.mu.Lock()
+		w.err = err
+		w.mu.Unlock()
+	}
+	return n, err
+}
+
+func (w *witness) broken() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// takeTrees walks over the paths of a part.
+func (g *group) takeTrees(ctx context.Context, r *run, i int) (there bool, failed, err error) {
+	p, paths := &g.parts[i], g.names[i]
+	lost := map[string]bool{} // told of already
+	miss := func(path string, why error) {
+		lost[path] = true
+		switch {
+		case p.Optional && absent(why):
+			r.tally.note(path, fmt.Errorf("part %s: %w", p.Name, why))
+		case g.o.AllowPartial:
+			r.tally.fail(path, fmt.Errorf("part %s: %w", p.Name, why))
+			fallthrough
+		default:
+			failed = errors.Join(failed, why)
+		}
+	}
+	plan, roots := makePlan(paths, miss)
+	if len(roots) == 0 || failed != nil && !g.o.AllowPartial {
+		return false, failed, nil
+	}
+	r.rules = r.o.Excludes.Bind(roots)
+	if err := r.tree(ctx, plan, paths); err != nil {
+		return false, nil, err
+	}
+	for _, path := range paths {
+		if lost[path] {
+			continue
+		}
+		if why := r.hole(path); why != nil {
+			miss(path, &os.PathError{Op: "back up", Path: path, Err: why})
+		} else {
+			there = true
+		}
+	}
+	if failed != nil && !g.o.AllowPartial {
+		return false, failed, nil
+	}
+	twice, err := g.tree.graft(r, p)
+	r.tally.uncount(twice)
+	return there, failed, err
+}
+
+// absent says that there is nothing of a path.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || vanished(err)
+}
+
+// hole says why nothing of a path that was walked over is in the tree.
+func (r *run) hole(full string) error {
+	if full == "/" {
+		return nil // without it there is no tree
+	}
+	nodes, ok := r.way(path.Dir(full))
+	if !ok {
+		return nil // it lies in another path of the part, and was listed there
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		switch {
+		case n.Name != path.Base(full):
+		case n.Error != "" && (n.Type != snapshot.Dir || len(n.Content) == 0):
+			return errors.New(n.Error)
+		default:
+			return nil
+		}
+	}
+	return errGone
+}
+
+// way returns the nodes of a directory on the way to a path.
+func (r *run) way(path string) ([]snapshot.Node, bool) {
+	kept, ok := r.ways.Load(path)
+	if !ok {
+		return nil, false
+	}
+	return kept.([]snapshot.Node), true
+}
+
+// absorb adds what a part counted. What it had warned about was told.
+func (t *tally) absorb(part *tally) {
+	t.dataBlobs.Add(part.dataBlobs.Load())
+	t.treeBlobs.Add(part.treeBlobs.Load())
+	t.treeStored.Add(part.treeStored.Load())
+	t.count(part.changes, part.bytes)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.errors.absorb(&part.errors)
+	t.warnings.absorb(&part.warnings)
+}
+
+func (n *notes) absorb(part *notes) {
+	n.count += part.count
+	n.list = append(n.list, part.list[:min(len(part.list), maxListed-len(n.list))]...)
+}
+
+// uncount takes back directories on the way that were counted for another part, too.
+func (t *tally) uncount(dirs uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range []*uint64{&t.changes[1].Changed, &t.changes[1].New, &t.changes[1].Unchanged} {
+		less := min(dirs, *n)
+		*n -= less
+		dirs -= less
+	}
+}
