@@ -20,6 +20,7 @@ import (
 // and children too. Everything below tests/ may import anything and is imported by tests only. A new package
 // gets its floor here.
 var floors = map[string]int{
+	"agent/verify":             5,
 	"agent/source":             5,
 	"cmd/cairn":                8,
 	"agent/source/driver":      6,
