@@ -47,11 +47,7 @@ func BenchmarkSave(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				for _, p := range list {
-					if _, err := w.Save(b.Context(), chunk.Data, p); err != nil {
-						b.Fatal(err)
-					}
-				}
+				saveAll(b, w, list)
 				if _, err := w.Commit(b.Context(), newSnapshot()); err != nil {
 					b.Fatal(err)
 				}
@@ -70,11 +66,7 @@ func BenchmarkFetch(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			for _, p := range list {
-				if _, err := w.Save(b.Context(), chunk.Data, p); err != nil {
-					b.Fatal(err)
-				}
-			}
+			saveAll(b, w, list)
 			if _, err := w.Commit(b.Context(), newSnapshot()); err != nil {
 				b.Fatal(err)
 			}

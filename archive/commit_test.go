@@ -87,11 +87,7 @@ func TestOwnPacksCondemned(t *testing.T) {
 	b := newBench(t, 1, 0)
 	list := blobs(3, 9, 30_000)
 	w := b.writer(b.open())
-	for _, p := range list {
-		if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
-			t.Fatal(err)
-		}
-	}
+	saveAll(t, w, list)
 	if err := w.wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -109,11 +105,7 @@ func TestOwnPacksCondemned(t *testing.T) {
 	if !errors.Is(err, ErrStoreAnew) {
 		t.Fatalf("commit: %v", err)
 	}
-	for _, p := range list {
-		if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
-			t.Fatal(err)
-		}
-	}
+	saveAll(t, w, list)
 	if _, err := w.Commit(t.Context(), newSnapshot()); err != nil {
 		t.Fatal(err)
 	}
@@ -127,11 +119,7 @@ func TestOwnIndexPackCondemned(t *testing.T) {
 		b := newBench(t, 2, 1)
 		list := blobs(4, 9, 30_000)
 		w := b.writer(b.open())
-		for _, p := range list {
-			if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
-				t.Fatal(err)
-			}
-		}
+		saveAll(t, w, list)
 		if err := w.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -268,3 +268,13 @@ func remove(t testing.TB, s remote.Store, name string) {
 		t.Fatal(err)
 	}
 }
+
+// saveAll saves blobs of data.
+func saveAll(t testing.TB, w *Writer, list [][]byte) {
+	t.Helper()
+	for _, p := range list {
+		if _, err := w.Save(t.Context(), chunk.Data, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -129,7 +129,7 @@ func TestTwoLayouts(t *testing.T) {
 		}
 	}
 	a = b.open()
-	r, err := a.RebuildIndex(t.Context())
+	r, err := a.RebuildIndex(t.Context(), RebuildOptions{})
 	if err != nil || len(r.Damaged) > 0 || r.Blobs != 80 {
 		t.Errorf("%+v, %v", r, err)
 	}

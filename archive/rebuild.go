@@ -11,7 +11,7 @@ import (
 	"cairn/pack"
 )
 
-// RebuildOptions say what RebuildIndexWith may change. The zero value repairs the archive's index and the local one.
+// RebuildOptions say what RebuildIndex may change. The zero value repairs the archive's index and the local one.
 type RebuildOptions struct {
 	// Local is for when fewer members are there than a pack needs: nothing can be published then, and what is found is known to
 	// this machine's index only, until a command is run that is no salvage (see salvagedSegment).
@@ -49,12 +49,7 @@ type RebuildReport struct {
 // because no collector goes on while there are any.
 //
 // Memory: about 100 bytes for each pack, and 65,536 entries that are not published yet.
-func (a *Archive) RebuildIndex(ctx context.Context) (*RebuildReport, error) {
-	return a.RebuildIndexWith(ctx, RebuildOptions{})
-}
-
-// RebuildIndexWith is RebuildIndex with options.
-func (a *Archive) RebuildIndexWith(ctx context.Context, o RebuildOptions) (*RebuildReport, error) {
+func (a *Archive) RebuildIndex(ctx context.Context, o RebuildOptions) (*RebuildReport, error) {
 	r := newRebuild(a, o)
 	if o.Local {
 		return r.report, r.local(ctx)

@@ -32,7 +32,7 @@ func TestLeftovers(t *testing.T) {
 				packs = append(packs, id)
 			}
 			if c.named { // while they are whole
-				if _, err := b.open().RebuildIndex(t.Context()); err != nil {
+				if _, err := b.open().RebuildIndex(t.Context(), RebuildOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			}

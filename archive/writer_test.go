@@ -421,7 +421,7 @@ func TestWriterKeys(t *testing.T) {
 	if err != nil || len(damaged) > 0 || len(snaps) != 2 || snaps[1].Signer != k.Signer() {
 		t.Errorf("%v, %v, %v", snaps, damaged, err)
 	}
-	if _, err := a.RebuildIndex(t.Context()); err != nil {
+	if _, err := a.RebuildIndex(t.Context(), RebuildOptions{}); err != nil {
 		t.Errorf("rebuild: %v", err)
 	}
 }

@@ -380,7 +380,7 @@ func TestCheckBeside(t *testing.T) {
 			},
 			"repair": (*living).repair,
 			"rebuild": func(l *living, a *archive.Archive) {
-				r, err := a.RebuildIndex(l.t.Context())
+				r, err := a.RebuildIndex(l.t.Context(), archive.RebuildOptions{})
 				if err != nil || len(r.Damaged) > 0 {
 					l.t.Errorf("rebuild: %v, %+v", err, r)
 				}

@@ -279,7 +279,10 @@ func (c *crowd) sleeper(ctx context.Context, length time.Duration) {
 				time.Sleep(100 * time.Millisecond)
 				c.ageSessions()
 			}
-			_ = p.Signal(syscall.SIGCONT) // it may have ended without falling asleep
+			for !ended(p) { // once is not enough: it may fall asleep after this
+				_ = p.Signal(syscall.SIGCONT)
+				time.Sleep(100 * time.Millisecond)
+			}
 		}, "backup", "--json", w.tree())
 		if err != nil || r.code != 0 {
 			c.fail("%s, after its sleep: %v %v", w.name, err, r)

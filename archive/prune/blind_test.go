@@ -71,7 +71,7 @@ func TestBlind(t *testing.T) {
 			if diff := cmp.Diff(before, b.objects("")); diff != "" {
 				t.Errorf("objects: %s", diff)
 			}
-			r, err := b.open().RebuildIndexWith(t.Context(), archive.RebuildOptions{Program: "test"})
+			r, err := b.open().RebuildIndex(t.Context(), archive.RebuildOptions{Program: "test"})
 			b.must(err)
 			if len(r.GivenUp) != len(segments) || len(r.Unread)+len(r.Damaged) != 0 {
 				t.Fatalf("%+v", r)
@@ -129,7 +129,7 @@ func TestBlindForNow(t *testing.T) {
 	if d := (*DamageError)(nil); errors.As(err, &d) || !errors.As(err, &few) || !strings.Contains(remote.Hint(err), "again") {
 		t.Errorf("%v; %s", err, remote.Hint(err))
 	}
-	r, err := b.open().RebuildIndexWith(t.Context(), archive.RebuildOptions{})
+	r, err := b.open().RebuildIndex(t.Context(), archive.RebuildOptions{})
 	b.must(err)
 	if len(r.Unread) != 1 || len(r.GivenUp) != 0 || !archive.Fleeting(r.WhyUnread) {
 		t.Errorf("%+v", r)

@@ -22,7 +22,7 @@ func Index(ctx context.Context, a *archive.Archive, o archive.RebuildOptions) (*
 	r := &IndexReport{Members: there(a), Need: a.Geometry().K}
 	o.Local = r.Members < r.Need
 	r.Local = o.Local
-	found, err := a.RebuildIndexWith(ctx, o)
+	found, err := a.RebuildIndex(ctx, o)
 	if found != nil {
 		r.RebuildReport = *found
 	}

@@ -240,7 +240,7 @@ func TestUnfinished(t *testing.T) {
 	b.put(1, name, nil)
 	b.put(2, name, nil)
 	b.put(0, name, nil)
-	if _, err := b.open().RebuildIndex(t.Context()); err != nil {
+	if _, err := b.open().RebuildIndex(t.Context(), archive.RebuildOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	b.put(0, name, segment)

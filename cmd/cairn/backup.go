@@ -195,7 +195,7 @@ func (e *env) runSource(c *cli.Context, w backup.Saver, o backup.Options) (*back
 func (e *env) backupOptions(c *cli.Context) (backup.Options, error) {
 	o := backup.Options{
 		Paths: c.Args().Slice(), Tags: c.StringSlice("tag"), Description: c.String("description"),
-		Time: e.now(), Program: "cairn " + version(),
+		Time: e.now(), Program: programName(),
 		ExcludeIfPresent: c.StringSlice("exclude-if-present"), ExcludeCaches: c.Bool("exclude-caches"),
 		OneFileSystem: c.Bool("one-file-system"), WithAtime: c.Bool("with-atime"),
 		IgnoreInode: c.Bool("ignore-inode"), IgnoreCtime: c.Bool("ignore-ctime"),

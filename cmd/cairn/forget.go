@@ -304,7 +304,7 @@ func (e *env) forget(ctx context.Context, c *cli.Context, a *archive.Archive, f 
 
 // forgetSnapshots removes snapshots from the archive. Members that are away lose them when they are back.
 func (e *env) forgetSnapshots(ctx context.Context, a *archive.Archive, ids []chunk.ID) error {
-	r, err := a.Forget(ctx, ids, archive.Record{Time: e.now(), Program: "cairn " + version()})
+	r, err := a.Forget(ctx, ids, archive.Record{Time: e.now(), Program: programName()})
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (e *env) runIndexRebuild(c *cli.Context) error {
 		return err
 	}
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
-		r, err := a.RebuildIndexWith(ctx, archive.RebuildOptions{Program: programName()})
+		r, err := a.RebuildIndex(ctx, archive.RebuildOptions{Program: programName()})
 		if err != nil {
 			return err
 		}

@@ -179,7 +179,7 @@ func missingFrom(list, have []string) []string {
 }
 
 func (e *env) rewriteOptions(c *cli.Context, a *archive.Archive) member.RewriteOptions {
-	return member.RewriteOptions{RoundPacks: c.Int("round"), Dir: under(e.cacheBase(c), a.ID()), Program: "cairn " + version(), Progress: &member.Progress{},
+	return member.RewriteOptions{RoundPacks: c.Int("round"), Dir: under(e.cacheBase(c), a.ID()), Program: programName(), Progress: &member.Progress{},
 		Notice: func(text string) { e.say("note: %s", text) }}
 }
 

@@ -61,7 +61,7 @@ Examples:
 
 // pruneOptions reads the flags.
 func pruneOptions(c *cli.Context) (prune.Options, error) {
-	o := prune.Options{Program: "cairn " + version()}
+	o := prune.Options{Program: programName()}
 	if err := maxUnused(&o, c.String("max-unused")); err != nil {
 		return o, usage("--max-unused: %w", err)
 	}

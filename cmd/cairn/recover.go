@@ -239,8 +239,6 @@ func snapshotName(id string, dry bool) string {
 	return "snapshot " + id
 }
 
-func programName() string { return "cairn " + version() }
-
 func incompleteJSON(i *recover.Incomplete) map[string]any {
 	m := map[string]any{"type": "incomplete", "snapshot": i.Snapshot.String(), "path": i.Path, "dir": i.Dir}
 	if i.Dir {

@@ -88,7 +88,7 @@ func (e *env) replicate(ctx context.Context, c *cli.Context, from, to *archive.A
 	dry := c.Bool("dry-run")
 	o := replicate.ReplicaOptions{
 		Options: replicate.Options{DryRun: dry, Progress: &replicate.Progress{}, Done: func(r replicate.Result) { e.tellCopied(r, dry) }},
-		Delete:  c.Bool("delete"), Time: e.now(), Program: "cairn " + version(),
+		Delete:  c.Bool("delete"), Time: e.now(), Program: programName(),
 		Gone: func(s *snapshot.Snapshot, forgotten bool) { e.tellGone(s, forgotten, dry) },
 	}
 	start := time.Now()

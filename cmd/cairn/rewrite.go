@@ -54,7 +54,7 @@ func (e *env) runRewrite(c *cli.Context) error {
 			return err
 		}
 		o := replicate.RewriteOptions{
-			Excludes: patterns, Forget: c.Bool("forget"), DryRun: c.Bool("dry-run"), Time: e.now(), Program: "cairn " + version(),
+			Excludes: patterns, Forget: c.Bool("forget"), DryRun: c.Bool("dry-run"), Time: e.now(), Program: programName(),
 			Progress: &replicate.Progress{}, Done: func(r replicate.Rewritten) { e.tellRewritten(r, c.Bool("dry-run")) },
 		}
 		start := time.Now()

@@ -41,3 +41,6 @@ func versionCommand(e *env) *cli.Command {
 		},
 	})
 }
+
+// programName is recorded with what this program writes.
+func programName() string { return "cairn " + version() }
