@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"agent/source/driver":      6,
 	"agent/source/unit":        6,
 	"agent/source/dump":        5,
+	"agent/source/paper":       0,
 	"archive/backup":           5,
 	"archive/bench":            5,
 	"archive/check":            5,
