@@ -24,17 +24,17 @@ type Want struct {
 	Own       string // how this machine calls itself in snapshots
 	Role      string
 	Component string
-	At        time.Time        // at or before; zero: the newest
-	Classes   []source.Class   // that have snapshots of their own, beside the ordinary one
+	At        time.Time             // at or before; zero: the newest
+	Classes   []source.Class        // that have snapshots of their own, beside the ordinary one
 	Hidden    func(tag string) bool // snapshots with such a tag are taken only when they are named
 }
 
 // Chosen is one source with what it is restored from.
 type Chosen struct {
-	Source    string
-	Main      *snapshot.Snapshot
-	ByClass   map[source.Class]*snapshot.Snapshot // of classes with snapshots of their own
-	Notes     []string
+	Source  string
+	Main    *snapshot.Snapshot
+	ByClass map[source.Class]*snapshot.Snapshot // of classes with snapshots of their own
+	Notes   []string
 }
 
 // Choose finds for a source the last complete snapshot at or before a time.

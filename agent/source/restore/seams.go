@@ -11,16 +11,6 @@ import (
 // Archive is what snapshots are read from; *archive.Archive is one.
 type Archive = files.Source
 
-// Application is how hooks, guards and programs reach what is restored.
-type Application interface {
-	// Guard returns an error when the condition does not hold, or it cannot be found out.
-	Guard(ctx context.Context, g source.Guard) error
-	// Hook runs one, within its time-out.
-	Hook(ctx context.Context, h source.Hook) error
-	// Feed runs a program with something on its standard input. It is not shown the end of in when that is an error.
-	Feed(ctx context.Context, r source.Run, in io.Reader) error
-}
-
 // Databases take streams back.
 type Databases interface {
 	// Restore brings one stream back and returns warnings. src gives an error when the stream is not whole; then nothing of it may stay.
@@ -52,10 +42,10 @@ type Safety interface {
 
 // Tools are what Execute works with. A nil one is an error when the plan needs it.
 type Tools struct {
-	Application Application
-	Databases   Databases
-	Fedora      Fedora
-	Safety      Safety // nil: no safety snapshot
+	Databases Databases
+	Fedora    Fedora
+	Safety    Safety    // nil: no safety snapshot
+	Stderr    io.Writer // gets what programs say; may be nil
 	// Consent is asked for each step that runs something; nil: none is run.
 	Consent func(ctx context.Context, p *Plan, s source.Step) (bool, error)
 	// Tell hears what is done; may be nil.
