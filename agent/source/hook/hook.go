@@ -91,20 +91,20 @@ func Run(ctx context.Context, stage string, h *source.Hook, o Options) (paper.Ho
 	case errors.As(err, &failed):
 		done.ExitCode = failed.ExitCode
 		if failed.ExitCode == SoftSkip {
-			done.Outcome, err = Skipped, errors.Join(ErrSkip, said(failed))
+			done.Outcome, err = Skipped, skip(failed)
 		}
 	}
 	done.Error = err.Error()
 	return done, &Error{stage, h.Name, err}
 }
 
-// said is the reason that a program gave when it skipped.
-func said(e *process.Error) error {
+// skip adds the reason that the program gave, if it gave one.
+func skip(e *process.Error) error {
 	lines := strings.Split(strings.TrimSpace(e.Stderr), "\n")
 	if last := lines[len(lines)-1]; last != "" {
-		return errors.New(last)
+		return fmt.Errorf("%w: %s", ErrSkip, last)
 	}
-	return nil
+	return ErrSkip
 }
 
 // Limit is how long a hook may take.
