@@ -74,20 +74,13 @@ type Tree struct {
 	single bool // it is no directory
 }
 
-// New makes the plan of one source. now is the file of this machine; nil takes the one that the snapshot keeps, with the variables vars.
-func New(ctx context.Context, a Archive, origins []*Origin, now *source.File, vars map[string]string, o Options) (*Plan, error) {
+// New makes the plan of one source. now is the file of this machine, or the one that a snapshot keeps (Origin.Kept). The first origin is the ordinary one.
+func New(ctx context.Context, a Archive, origins []*Origin, now *source.File, o Options) (*Plan, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	if len(origins) == 0 {
 		return nil, ErrNone
-	}
-	if now == nil {
-		kept, err := origins[0].Kept(vars)
-		if err != nil {
-			return nil, err
-		}
-		now = kept
 	}
 	p := &Plan{Source: now.Name, File: now, Origins: origins, Options: o, archive: a, rules: map[*Origin]*rules{}, pairs: map[*Origin][]Map{},
 		sent: make([]bool, len(o.Redirects))}

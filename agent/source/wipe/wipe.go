@@ -216,8 +216,8 @@ func (p *place) protect() error {
 	}
 	for _, name := range p.Protected {
 		at, err := filepath.EvalSymlinks(name)
-		if err != nil {
-			continue
+		if err != nil || !filepath.IsAbs(at) {
+			continue // it is not there
 		}
 		if real == at || strings.HasPrefix(real, strings.TrimSuffix(at, "/")+"/") {
 			return fmt.Errorf("%s %w: %s", p.Path, ErrProtected, name)
