@@ -171,7 +171,7 @@ func (p *Part) check() ([]string, error) {
 		}
 		elems, err := streamPath(p.As)
 		return []string{"/" + strings.Join(elems, "/")}, err
-	
+
 	}
 	ways := 0
 	for _, has := range []bool{p.Open != nil, p.Content != nil, p.Paper != nil} {
