@@ -25,7 +25,7 @@ func (g *group) part(ctx context.Context, i int) error {
 		return err
 	}
 	p := &g.parts[i]
-	report.Paths = g.names[i]
+	report.Paths, report.Stream = g.names[i], p.File != ""
 	o := g.options(p)
 	o.Cache = ofPart(o.Cache, g.names[i])
 	r, err := newRun(g.w, o)

@@ -64,6 +64,7 @@ func (p *Part) placed() bool { return p.File != "" || p.As != "" }
 type PartReport struct {
 	Name         string
 	Paths        []string // absolute; of a stream its name in the snapshot
+	Stream       bool     // it is one
 	Began, Ended time.Time
 	Files        uint64 // regular files and streams
 	Bytes        uint64 // of them, holes included
