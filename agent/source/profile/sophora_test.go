@@ -84,7 +84,8 @@ func TestSophoraHooks(t *testing.T) {
 		equal(t, "warm", true, f.Warm)
 		equal(t, "guards", []source.Guard{{PIDFile: "/opt/sophora/logs/sophora.pid"}, {PortClosed: "1398"}, {PortClosed: "1399"}}, f.Guards.Restore)
 	}
-	f := parse(t, "sophora-primary", "vars: {home: /opt/sophora}")
+	f := parse(t, "sophora-primary", "vars: {home: /opt/sophora, run_as: [runuser, -u, cms, --]}")
+	equal(t, "as another user", []string{"runuser", "-u", "cms", "--", "/opt/sophora/bin/sophora.sh", "-stop"}, f.Hooks.Before[0].Run.Args)
 	var steps []string
 	for _, s := range f.Restore.Steps {
 		steps = append(steps, s.Name)
@@ -119,7 +120,8 @@ func TestSophoraStaging(t *testing.T) {
 	equal(t, "a part of a context", dir+"/b/conf", part(t, f, "context b config").Tree.Path)
 	equal(t, "removed by a restore", []string{dir + "/sophora/data", dir + "/sophora/solr"}, f.Restore.Remove)
 	equal(t, "role", "staging", f.Labels.Role)
-	equal(t, "stop", "true && exec '"+dir+"/sophora/bin/sophora.sh' -stop", f.Hooks.Before[0].Shell)
+	equal(t, "first out of the delivery, then stopped", []string{"disconnect", "halt"}, []string{f.Hooks.Before[0].Name, f.Hooks.Before[1].Name})
+	equal(t, "stop", []string{dir + "/sophora/bin/sophora.sh", "-stop"}, f.Hooks.Before[1].Run.Args)
 	equal(t, "start, connect", []string{"start", "connect"}, []string{f.Hooks.Finally[0].Name, f.Hooks.Finally[1].Name})
 }
 
