@@ -25,7 +25,8 @@ Examples:
   cairn source new seafile --set home=/opt/seafile
   cairn source validate
   cairn source list
-  cairn source show seafile`,
+  cairn source show seafile
+  cairn source run seafile`,
 		Subcommands: sourceCommands(e),
 	}
 }
@@ -37,7 +38,11 @@ func sourceCommands(e *env) []*cli.Command {
 		sourceShowCommand(e),
 		sourceValidateCommand(e),
 		sourceNewCommand(e),
+		sourcePlanCommand(e),
+		sourceRestoreCommand(e),
 		sourceUnitCommand(e),
+		sourceRunCommand(e),
+		sourceResumeCommand(e),
 	}
 }
 
