@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"agent/source":             5,
 	"cmd/cairn":                8,
 	"agent/source/driver":      6,
+	"agent/source/proof":       6,
 	"agent/source/unit":        6,
 	"agent/source/dump":        5,
 	"agent/source/paper":       0,
