@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"archive/repair":           5,
 	"archive/replicate":        5,
 	"archive/restore":          5,
+	"archive/search":           5,
 	"archive/view":             5,
 	"agent/format/bagit":       4,
 	"agent/format/contenttree": 4,
