@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,12 @@ import (
 // part reads a part by a run of its own and puts what it found into the tree.
 func (g *group) part(ctx context.Context, i int) error {
 	p := &g.parts[i]
+	report := PartReport{Name: p.Name, Began: g.now()}
+	failed, err := g.begin(ctx, i)
+	if err != nil {
+		return err
+	}
+	report.Paths = g.names[i]
 	o := g.options(p)
 	o.Cache = ofPart(o.Cache, g.names[i])
 	r, err := newRun(g.w, o)
@@ -26,10 +33,14 @@ func (g *group) part(ctx context.Context, i int) error {
 		return err
 	}
 	r.ofParts = true
-	report := PartReport{Name: p.Name, Paths: g.names[i], Began: g.now()}
 	shown := g.o.Progress
 	read, fresh, stored := shown.BytesRead.Load(), shown.BytesNew.Load(), shown.BytesStored.Load()
-	there, failed, err := g.take(ctx, r, i)
+	there := false
+	if failed == nil {
+		there, failed, err = g.take(ctx, r, i)
+	} else {
+		failed = g.unbegun(r, i, failed)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -57,11 +68,70 @@ func (g *group) part(ctx context.Context, i int) error {
 	return nil
 }
 
+// begin lets the part make what it is about. failed says why it could not.
+func (g *group) begin(ctx context.Context, i int) (failed, err error) {
+	p := &g.parts[i]
+	if p.Begin == nil {
+		return nil, nil
+	}
+	more, failed := p.Begin(ctx)
+	switch {
+	case failed != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case failed != nil || len(more) == 0 && len(p.Paths) > 0:
+		return failed, nil
+	}
+	p.Paths = slices.Concat(p.Paths, more)
+	if g.names[i], err = p.check(); err == nil && len(g.names[i]) == 0 {
+		err = errors.New("nothing is named to be read")
+	}
+	if err != nil {
+		return nil, &PartError{p.Name, err}
+	}
+	return nil, g.apart()
+}
+
+// unbegun is a part that could not make what it is about. It returns nil when it may be left out.
+func (g *group) unbegun(r *run, i int, failed error) error {
+	p, where := &g.parts[i], Reserved
+	if len(g.names[i]) > 0 {
+		where = g.names[i][0]
+	}
+	switch {
+	case p.Optional && errors.Is(failed, ErrAbsent):
+		r.tally.note(where, fmt.Errorf("part %s is left out: %w", p.Name, failed))
+		return nil
+	case g.o.AllowPartial:
+		r.tally.fail(where, fmt.Errorf("part %s: %w", p.Name, failed))
+	}
+	return failed
+}
+
+// end asks whether what was read may be believed.
+func (g *group) end(ctx context.Context, r *run, i int) error {
+	p := &g.parts[i]
+	if p.End == nil {
+		return nil
+	}
+	failed := p.End(ctx)
+	if failed != nil && ctx.Err() == nil && g.o.AllowPartial {
+		r.tally.fail(g.names[i][0], fmt.Errorf("part %s: %w", p.Name, failed))
+	}
+	return failed
+}
+
 // take reads a part. there says that something of it is in the tree, failed why not all of it; err ends the whole run.
 func (g *group) take(ctx context.Context, r *run, i int) (there bool, failed, err error) {
 	p := &g.parts[i]
-	if len(p.Paths) > 0 {
-		return g.takeTrees(ctx, r, i)
+	if p.trees() {
+		there, failed, err = g.takeTrees(ctx, r, i)
+		if err == nil {
+			failed = errors.Join(failed, g.end(ctx, r, i))
+			if ctx.Err() != nil && failed != nil {
+				err = context.Cause(ctx)
+			}
+		}
+		return there, failed, err
 	}
 	full := g.names[i][0]
 	open := p.Open

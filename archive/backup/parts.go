@@ -30,6 +30,11 @@ type Part struct {
 	Paths         []string      // may nest among themselves, not with those of other parts
 	Excludes      *pattern.List // nil: Options.Excludes
 	OneFileSystem bool
+	// Begin (may be nil) is called when the turn of the part has come, to make something write what is read then. The paths that it returns are
+	// read with Paths, which may be empty. Its error makes the part fail, or be left out as one of Open does.
+	Begin func(ctx context.Context) (more []string, err error)
+	// End (may be nil) is called when the paths were read and Begin had given no error. Its error makes the part fail.
+	End func(ctx context.Context) error
 
 	File string // absolute name in the snapshot
 	// Open begins a stream. ctx ends with the part, at once when its reading failed. If Open gave no error, wait (may be nil) is called
@@ -46,6 +51,8 @@ type Part struct {
 
 // virtual says that the caller knows what the file holds: it is nothing that was backed up.
 func (p *Part) virtual() bool { return p.Paper != nil || p.Content != nil }
+
+func (p *Part) trees() bool { return len(p.Paths) > 0 || p.Begin != nil }
 
 // PartReport says what became of a part.
 type PartReport struct {
@@ -107,7 +114,7 @@ func RunParts(ctx context.Context, w Saver, o Options, parts []Part, read func(c
 func Warm(ctx context.Context, w Saver, o Options, parts []Part) (*Report, error) {
 	trees := slices.DeleteFunc(slices.Clone(parts), func(p Part) bool { return len(p.Paths) == 0 })
 	for i := range trees {
-		trees[i].Optional = true
+		trees[i].Optional, trees[i].Begin, trees[i].End = true, nil, nil
 	}
 	o.AllowPartial = true
 	g, err := newGroup(w, o, trees)
@@ -138,7 +145,7 @@ func newGroup(w Saver, o Options, parts []Part) (*group, error) {
 		return nil, err
 	}
 	o.CheckpointEvery = -1
-	g := &group{parts: parts, names: make([][]string, len(parts)), tree: newBranch()}
+	g := &group{parts: slices.Clone(parts), names: make([][]string, len(parts)), tree: newBranch()}
 	for i := range parts {
 		if g.names[i], err = parts[i].check(); err != nil {
 			return nil, &PartError{parts[i].Name, err}
@@ -153,7 +160,7 @@ func newGroup(w Saver, o Options, parts []Part) (*group, error) {
 
 // check says what the part is about: absolute names, each once.
 func (p *Part) check() ([]string, error) {
-	if len(p.Paths) > 0 {
+	if p.trees() {
 		if p.File != "" || p.Open != nil || p.virtual() {
 			return nil, errors.New("has both paths and a file")
 		}
@@ -293,7 +300,7 @@ func (g *group) paths() []string {
 func (g *group) excludes() []string {
 	rules := g.o.rules()
 	for i := range g.parts {
-		if len(g.parts[i].Paths) == 0 {
+		if !g.parts[i].trees() {
 			continue
 		}
 		o := g.options(&g.parts[i])
