@@ -37,6 +37,7 @@ func sourceCommands(e *env) []*cli.Command {
 		sourceShowCommand(e),
 		sourceValidateCommand(e),
 		sourceNewCommand(e),
+		sourceVerifyCommand(e),
 		sourceUnitCommand(e),
 	}
 }

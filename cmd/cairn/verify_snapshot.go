@@ -112,48 +112,75 @@ func (e *env) unproved(ctx context.Context, a *archive.Archive, s *snapshot.Snap
 	return &exitError{exitDamage, fmt.Errorf("snapshot %s: %w", s.ID.Short(), err)}
 }
 
-// verifySource verifies completeness and formats against a source file.
+// verifySource verifies completeness and formats against the source file in the snapshot.
 func (e *env) verifySource(ctx context.Context, fsys fs.FS, f *source.File, papers *proof.Papers, s *snapshot.Snapshot) (string, error) {
-	problems := proof.Completeness(fsys, f, papers.Run)
-	if s.Partial {
-		problems = append(problems, proof.Problem{Kind: proof.KindPartial, Severity: verify.Error, Message: "the snapshot is partial: something could not be read when it was made"})
-	}
-	o := verify.Options{Progress: new(verify.Progress), Limit: 1}
-	formatErrors := 0
-	var failed error
-	o.Found = func(p verify.Problem) {
-		if p.Severity == verify.Error {
-			formatErrors++
-		}
-		failed = errors.Join(failed, e.tellProblem(s, proof.Problem{Path: "/" + p.Path, Kind: p.Kind, Severity: p.Severity, Message: p.Message}))
-	}
-	stop := e.watch(func() tick {
-		return tick{verb: "verify", files: uint64(o.Progress.Files.Load()), bytes: uint64(o.Progress.Bytes.Load())}
-	})
-	formats, more, err := proof.Formats(ctx, fsys, f, papers.Run, o)
-	stop()
-	if err = errors.Join(err, failed); err != nil {
+	did, wrong, err := e.prove(ctx, fsys, f, papers, s, true)
+	if err != nil {
 		return "", err
-	}
-	problems = append(problems, more...)
-	wrong := formatErrors
-	for _, p := range problems {
-		if err := e.tellProblem(s, p); err != nil {
-			return "", err
-		}
-		if p.Severity == verify.Error {
-			wrong++
-		}
 	}
 	if wrong > 0 {
 		return "", &exitError{exitDamage, hint(fmt.Errorf("snapshot %s of source %s: %s: a restore from it lacks something", s.ID.Short(), f.Name, plural(uint64(wrong), "error", "errors")),
 			"`cairn source run "+f.Name+"` makes another one; an older one may be whole")}
 	}
-	did := []string{fmt.Sprintf("complete, %s", plural(uint64(len(proof.Wanted(f, papers.Run.Class))), "part", "parts"))}
-	for _, v := range formats {
-		did = append(did, formatText(v))
+	return did, nil
+}
+
+// prove compares a snapshot with a source file, tells what is wrong as it is found, and counts the errors. did says in words what was looked at.
+func (e *env) prove(ctx context.Context, fsys fs.FS, f *source.File, papers *proof.Papers, s *snapshot.Snapshot, formats bool) (did string, wrong int, err error) {
+	problems := proof.Completeness(fsys, f, papers.Run)
+	if s.Partial {
+		problems = append(problems, proof.Problem{Kind: proof.KindPartial, Severity: verify.Error, Message: "the snapshot is partial: something could not be read when it was made"})
 	}
-	return strings.Join(did, "; "), nil
+	for _, p := range problems {
+		if err := e.tellProblem(s, p); err != nil {
+			return "", 0, err
+		}
+		wrong += weight(p.Severity)
+	}
+	did = fmt.Sprintf("complete, %s", plural(uint64(len(proof.Wanted(f, papers.Run.Class))), "part", "parts"))
+	if wrong > 0 {
+		did = "not complete"
+	}
+	if !formats {
+		return did, wrong, ctx.Err()
+	}
+	more, bad, err := e.proveFormats(ctx, fsys, f, papers, s)
+	return did + more, wrong + bad, err
+}
+
+func weight(s verify.Severity) int {
+	if s == verify.Error {
+		return 1
+	}
+	return 0
+}
+
+// proveFormats verifies the formats that a source file lists.
+func (e *env) proveFormats(ctx context.Context, fsys fs.FS, f *source.File, papers *proof.Papers, s *snapshot.Snapshot) (did string, wrong int, err error) {
+	o := verify.Options{Progress: new(verify.Progress), Limit: 1} // problems are told here
+	var failed error
+	o.Found = func(p verify.Problem) {
+		wrong += weight(p.Severity)
+		failed = errors.Join(failed, e.tellProblem(s, proof.Problem{Path: "/" + p.Path, Kind: p.Kind, Severity: p.Severity, Message: p.Message}))
+	}
+	stop := e.watch(func() tick {
+		return tick{verb: "verify", files: uint64(o.Progress.Files.Load()), bytes: uint64(o.Progress.Bytes.Load())}
+	})
+	formats, problems, err := proof.Formats(ctx, fsys, f, papers.Run, o)
+	stop()
+	if err = errors.Join(err, failed); err != nil {
+		return "", wrong, err
+	}
+	for _, p := range problems {
+		if err := e.tellProblem(s, p); err != nil {
+			return "", wrong, err
+		}
+		wrong += weight(p.Severity)
+	}
+	for _, v := range formats {
+		did += "; " + formatText(v)
+	}
+	return did, wrong, nil
 }
 
 func formatText(v proof.Format) string {

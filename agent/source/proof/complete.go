@@ -13,20 +13,32 @@ import (
 	"cairn/snapshot"
 )
 
-// Wanted are the parts that a run of a class should have: with "" those of the ordinary run.
+// Wanted are the parts that a run of a class should have: with "" those of the ordinary run, all but those of classes with a schedule of their own.
 func Wanted(f *source.File, class string) []*source.Part {
 	var parts []*source.Part
 	for i := range f.Parts {
 		p := &f.Parts[i]
-		own := p.Class
-		if f.Classes[p.Class].Schedule == "" {
-			own = "" // the class has no run of its own
-		}
-		if p.Class != source.Derived && p.Class != source.Never && string(own) == class {
+		switch {
+		case p.Class == source.Derived || p.Class == source.Never:
+		case class == string(p.Class), class == "" && f.Classes[p.Class].Schedule == "":
 			parts = append(parts, p)
 		}
 	}
 	return parts
+}
+
+// Runs are the classes of the runs that a source file asks for, each with the schedule of that run: "" is the ordinary one.
+func Runs(f *source.File) map[string]string {
+	runs := map[string]string{}
+	if len(Wanted(f, "")) > 0 {
+		runs[""] = f.Schedule
+	}
+	for class, rule := range f.Classes {
+		if rule.Schedule != "" && len(Wanted(f, string(class))) > 0 {
+			runs[string(class)] = rule.Schedule
+		}
+	}
+	return runs
 }
 
 // Completeness compares what a source file asks for with what the run says that it gave, and that with the tree.
