@@ -25,7 +25,8 @@ Examples:
   cairn source new seafile --set home=/opt/seafile
   cairn source validate
   cairn source list
-  cairn source show seafile`,
+  cairn source show seafile
+  cairn source run seafile`,
 		Subcommands: sourceCommands(e),
 	}
 }
@@ -38,6 +39,8 @@ func sourceCommands(e *env) []*cli.Command {
 		sourceValidateCommand(e),
 		sourceNewCommand(e),
 		sourceUnitCommand(e),
+		sourceRunCommand(e),
+		sourceResumeCommand(e),
 	}
 }
 
