@@ -30,7 +30,7 @@ func newFedoraBench(t *testing.T, f *fixture.Fedora, extra string) *fedoraBench 
 	if err := os.Mkdir(home+"/staging", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b.cairn(0, "init", "--key-file", home+"/key", home+"/archive")
+	b.cairn(0, "init", "--new-key-file", home+"/key", home+"/archive")
 	return b
 }
 
