@@ -19,13 +19,13 @@ import (
 
 // part reads a part by a run of its own and puts what it found into the tree.
 func (g *group) part(ctx context.Context, i int) error {
-	p := &g.parts[i]
-	report := PartReport{Name: p.Name, Began: g.now()}
+	report := PartReport{Name: g.parts[i].Name, Began: g.now()}
 	failed, err := g.begin(ctx, i)
 	if err != nil {
 		return err
 	}
-	report.Paths = g.names[i]
+	p := &g.parts[i]
+	report.Paths, report.Stream = g.names[i], p.File != ""
 	o := g.options(p)
 	o.Cache = ofPart(o.Cache, g.names[i])
 	r, err := newRun(g.w, o)
@@ -35,11 +35,13 @@ func (g *group) part(ctx context.Context, i int) error {
 	r.ofParts = true
 	shown := g.o.Progress
 	read, fresh, stored := shown.BytesRead.Load(), shown.BytesNew.Load(), shown.BytesStored.Load()
+	hollow := failed == nil && len(g.names[i]) == 0 // it only made other parts
 	there := false
-	if failed == nil {
-		there, failed, err = g.take(ctx, r, i)
-	} else {
+	switch {
+	case failed != nil:
 		failed = g.unbegun(r, i, failed)
+	case !hollow:
+		there, failed, err = g.take(ctx, r, i)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -56,7 +58,7 @@ func (g *group) part(ctx context.Context, i int) error {
 	if there && !p.virtual() {
 		g.found++
 	}
-	report.Absent = !there && failed == nil
+	report.Absent = !there && failed == nil && !hollow
 	report.Ended = g.now()
 	report.Files, report.Bytes = r.tally.changes[0].Total(), r.tally.bytes
 	report.BytesRead = uint64(shown.BytesRead.Load() - read)
@@ -75,19 +77,19 @@ func (g *group) begin(ctx context.Context, i int) (failed, err error) {
 		return nil, nil
 	}
 	more, failed := p.Begin(ctx)
-	switch {
-	case failed != nil && ctx.Err() != nil:
+	if failed != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
-	case failed != nil || len(more) == 0 && len(p.Paths) > 0:
+	}
+	if failed != nil || len(more) == 0 {
 		return failed, nil
 	}
-	p.Paths = slices.Concat(p.Paths, more)
-	if g.names[i], err = p.check(); err == nil && len(g.names[i]) == 0 {
-		err = errors.New("nothing is named to be read")
+	names := make([][]string, len(more))
+	for k := range more {
+		if names[k], err = more[k].check(); err != nil {
+			return nil, &PartError{p.Name, err}
+		}
 	}
-	if err != nil {
-		return nil, &PartError{p.Name, err}
-	}
+	g.parts, g.names = slices.Insert(g.parts, i+1, more...), slices.Insert(g.names, i+1, names...)
 	return nil, g.apart()
 }
 
@@ -232,6 +234,11 @@ func (w *witness) broken() error {
 // takeTrees walks over the paths of a part.
 func (g *group) takeTrees(ctx context.Context, r *run, i int) (there bool, failed, err error) {
 	p, paths := &g.parts[i], g.names[i]
+	if p.As != "" {
+		if paths, err = absolutePaths(p.Paths); err != nil {
+			return false, nil, err
+		}
+	}
 	lost := map[string]bool{} // told of already
 	miss := func(path string, why error) {
 		lost[path] = true
@@ -266,9 +273,33 @@ func (g *group) takeTrees(ctx context.Context, r *run, i int) (there bool, faile
 	if failed != nil && !g.o.AllowPartial {
 		return false, failed, nil
 	}
+	if p.As != "" {
+		if there {
+			err = g.transplant(r, paths[0], p)
+		}
+		return there, failed, err
+	}
 	twice, err := g.tree.graft(r, p)
 	r.tally.uncount(twice)
 	return there, failed, err
+}
+
+// transplant puts what a run found at a path to where the part says. The directories that lead to the path are not kept.
+func (g *group) transplant(r *run, from string, p *Part) error {
+	dir := path.Dir(from)
+	nodes, _ := r.way(dir)
+	i := slices.IndexFunc(nodes, func(n snapshot.Node) bool { return n.Name == path.Base(from) })
+	if i < 0 {
+		return fmt.Errorf("part %s: %s: %w", p.Name, from, errGone)
+	}
+	n := nodes[i]
+	n.Name = path.Base(p.As)
+	fresh, err := g.tree.plant(g.run, path.Clean(p.As), n, p)
+	if dir != "/" {
+		r.tally.uncount(uint64(strings.Count(dir, "/")))
+	}
+	r.tally.count([3]Changes{{}, {New: uint64(fresh)}}, 0)
+	return err
 }
 
 // absent says that there is nothing of a path.

@@ -30,9 +30,12 @@ type Part struct {
 	Paths         []string      // may nest among themselves, not with those of other parts
 	Excludes      *pattern.List // nil: Options.Excludes
 	OneFileSystem bool
-	// Begin (may be nil) is called when the turn of the part has come, to make something write what is read then. The paths that it returns are
-	// read with Paths, which may be empty. Its error makes the part fail, or be left out as one of Open does.
-	Begin func(ctx context.Context) (more []string, err error)
+	// As is where in the snapshot the only path lies: a directory that is made for one run has another name in each. Nothing of it is
+	// looked for in the cache or the parent snapshot.
+	As string
+	// Begin (may be nil) is called when the turn of the part has come, to make something write what is read then. The parts that it returns
+	// are read right after this one, which needs no paths then. Its error makes the part fail, or be left out as one of Open does.
+	Begin func(ctx context.Context) (more []Part, err error)
 	// End (may be nil) is called when the paths were read and Begin had given no error. Its error makes the part fail.
 	End func(ctx context.Context) error
 
@@ -54,10 +57,14 @@ func (p *Part) virtual() bool { return p.Paper != nil || p.Content != nil }
 
 func (p *Part) trees() bool { return len(p.Paths) > 0 || p.Begin != nil }
 
+// placed says that the caller chose where in the snapshot the part lies.
+func (p *Part) placed() bool { return p.File != "" || p.As != "" }
+
 // PartReport says what became of a part.
 type PartReport struct {
 	Name         string
 	Paths        []string // absolute; of a stream its name in the snapshot
+	Stream       bool     // it is one
 	Began, Ended time.Time
 	Files        uint64 // regular files and streams
 	Bytes        uint64 // of them, holes included
@@ -164,7 +171,15 @@ func (p *Part) check() ([]string, error) {
 		if p.File != "" || p.Open != nil || p.virtual() {
 			return nil, errors.New("has both paths and a file")
 		}
-		return absolutePaths(p.Paths)
+		if p.As == "" {
+			return absolutePaths(p.Paths)
+		}
+		if len(p.Paths) != 1 {
+			return nil, errors.New("only one path can have another name")
+		}
+		elems, err := streamPath(p.As)
+		return []string{"/" + strings.Join(elems, "/")}, err
+
 	}
 	ways := 0
 	for _, has := range []bool{p.Open != nil, p.Content != nil, p.Paper != nil} {
@@ -172,7 +187,7 @@ func (p *Part) check() ([]string, error) {
 			ways++
 		}
 	}
-	if p.File == "" || ways != 1 {
+	if p.File == "" || ways != 1 || p.As != "" {
 		return nil, errors.New("needs paths, or a file and one way to get what it holds")
 	}
 	elems, err := streamPath(p.File)
@@ -203,7 +218,7 @@ func (g *group) clash(i, j int, a, b string) error {
 	switch {
 	case a == b:
 		return fmt.Errorf("parts %s and %s are both %s", g.parts[j].Name, g.parts[i].Name, a)
-	case a == "/" && reserved(b) && g.parts[j].File != "" || b == "/" && reserved(a) && g.parts[i].File != "":
+	case a == "/" && reserved(b) && g.parts[j].placed() || b == "/" && reserved(a) && g.parts[i].placed():
 		return nil
 	case within(a, b):
 		return fmt.Errorf("%s of part %s lies in %s of part %s", a, g.parts[i].Name, b, g.parts[j].Name)
@@ -221,7 +236,7 @@ func within(path, dir string) bool {
 
 // read reads the parts, but for the papers.
 func (g *group) read(ctx context.Context) error {
-	for i := range g.parts {
+	for i := 0; i < len(g.parts); i++ { // parts may be added on the way
 		if g.parts[i].Paper != nil {
 			continue
 		}
@@ -320,5 +335,8 @@ func (g *group) options(p *Part) Options {
 		o.Excludes = p.Excludes
 	}
 	o.OneFileSystem = o.OneFileSystem || p.OneFileSystem
+	if p.As != "" {
+		o.Cache, o.Parent = nil, nil
+	}
 	return o
 }

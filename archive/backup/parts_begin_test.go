@@ -17,14 +17,15 @@ func TestPartsBegin(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	var order []string
-	staged := Part{Name: "export", Begin: func(context.Context) ([]string, error) {
+	staged := Part{Name: "export", Begin: func(context.Context) ([]Part, error) {
 		order = append(order, "begin")
 		write(t, root+"/staging/documents", "exported")
-		return []string{root + "/staging"}, nil
-	}, End: func(context.Context) error {
-		order = append(order, "end")
-		return os.RemoveAll(root + "/staging")
+		return []Part{stream("export", Reserved+"/streams/export/list", "one\n", nil), {Name: "export", Paths: []string{root + "/staging"}, End: func(context.Context) error {
+			order = append(order, "end")
+			return os.RemoveAll(root + "/staging")
+		}}}, nil
 	}}
+	last := stream("last", Reserved+"/streams/last", "end", nil)
 	first := stream("db", Reserved+"/streams/db/a.sql", "dump", nil)
 	open := first.Open
 	first.Open = func(ctx context.Context) (r io.Reader, wait func() error, err error) {
@@ -32,7 +33,7 @@ func TestPartsBegin(t *testing.T) {
 		return open(ctx)
 	}
 	s := newStore()
-	report, err := RunParts(t.Context(), s, testOptions(t), []Part{first, staged}, nil)
+	report, err := RunParts(t.Context(), s, testOptions(t), []Part{first, staged, last}, nil)
 	check(t, err)
 	if diff := cmp.Diff([]string{"db", "begin", "end"}, order); diff != "" {
 		t.Error(diff)
@@ -40,7 +41,14 @@ func TestPartsBegin(t *testing.T) {
 	if n := s.tree(t, s.commits[0])[root+"/staging/documents"]; n == nil || string(s.bytesOf(t, n)) != "exported" {
 		t.Errorf("the export is not in the snapshot: %v", n)
 	}
-	if diff := cmp.Diff([]string{root + "/staging"}, report.Parts[1].Paths); diff != "" {
+	var paths []string
+	for _, p := range report.Parts {
+		paths = append(paths, p.Name+" "+strings.Join(p.Paths, " "))
+		if p.Absent {
+			t.Errorf("part %s is absent", p.Name)
+		}
+	}
+	if diff := cmp.Diff([]string{"db /.cairn/streams/db/a.sql", "export ", "export /.cairn/streams/export/list", "export " + root + "/staging", "last /.cairn/streams/last"}, paths); diff != "" {
 		t.Error(diff)
 	}
 	// A warm pass makes nothing and judges nothing.
@@ -59,9 +67,11 @@ func TestPartsBeginFails(t *testing.T) {
 	no := errors.New("it says 500")
 	good := Part{Name: "good", Paths: []string{root + "/a"}}
 	for name, bad := range map[string]Part{
-		"begin":  {Name: "bad", Begin: func(context.Context) ([]string, error) { return nil, no }},
-		"end":    {Name: "bad", Paths: []string{root + "/b"}, Begin: func(context.Context) ([]string, error) { return nil, nil }, End: func(context.Context) error { return no }},
-		"nested": {Name: "bad", Begin: func(context.Context) ([]string, error) { return []string{root + "/a/file"}, nil }},
+		"begin": {Name: "bad", Begin: func(context.Context) ([]Part, error) { return nil, no }},
+		"end":   {Name: "bad", Paths: []string{root + "/b"}, Begin: func(context.Context) ([]Part, error) { return nil, nil }, End: func(context.Context) error { return no }},
+		"nested": {Name: "bad", Begin: func(context.Context) ([]Part, error) {
+			return []Part{{Name: "bad", Paths: []string{root + "/a/file"}}}, nil
+		}},
 	} {
 		s := newStore()
 		_, err := RunParts(t.Context(), s, testOptions(t), []Part{good, bad}, nil)
@@ -82,7 +92,7 @@ func TestPartsBeginFails(t *testing.T) {
 			t.Errorf("%s: in the snapshot: %v", name, there)
 		}
 	}
-	absent := Part{Name: "absent", Optional: true, Begin: func(context.Context) ([]string, error) { return nil, fmt.Errorf("it %w", ErrAbsent) }}
+	absent := Part{Name: "absent", Optional: true, Begin: func(context.Context) ([]Part, error) { return nil, fmt.Errorf("it %w", ErrAbsent) }}
 	report, err := RunParts(t.Context(), newStore(), testOptions(t), []Part{good, absent}, nil)
 	check(t, err)
 	if p := report.Parts[1]; !p.Absent || report.Snapshot.Partial || len(p.Warnings) != 1 {

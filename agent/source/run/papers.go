@@ -2,6 +2,8 @@ package run
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"cairn/agent/source/paper"
 	"cairn/archive/backup"
@@ -24,13 +26,13 @@ func (r *runner) newPaper() *paper.Run {
 // write makes the paper of the run, when everything is read and finally has run.
 func (r *runner) write(done []backup.PartReport) ([]byte, error) {
 	p := r.report.Paper
-	for i, report := range done {
-		if i < len(r.built.of) {
-			at := r.built.of[i]
-			take(&r.built.papers[at.paper], at.stream, &report)
+	for _, report := range done {
+		for k := range r.built.papers {
+			if r.built.papers[k].Name == report.Name {
+				take(&r.built.papers[k], &report)
+			}
 		}
 	}
-	p.Parts = r.built.papers
 	p.Hooks = r.report.Hooks
 	p.Warnings = r.report.Warnings
 	p.Ended = r.o.Now()
@@ -38,7 +40,7 @@ func (r *runner) write(done []backup.PartReport) ([]byte, error) {
 }
 
 // take adds what is known of a part of the snapshot. A source's part may consist of several.
-func take(p *paper.Part, stream int, d *backup.PartReport) {
+func take(p *paper.Part, d *backup.PartReport) {
 	if p.Began.IsZero() || d.Began.Before(p.Began) {
 		p.Began = d.Began
 	}
@@ -51,16 +53,28 @@ func take(p *paper.Part, stream int, d *backup.PartReport) {
 	if d.Failed != "" {
 		p.Failed = d.Failed
 	}
-	if stream < 0 {
-		p.Paths = d.Paths
-	} else {
-		p.Streams[stream].Bytes, p.Streams[stream].Failed = d.Bytes, d.Failed
+	for _, path := range d.Paths {
+		takePath(p, path, d)
 	}
 	p.Warnings = append(p.Warnings, texts(d.Errors, "not read: ")...)
 	p.Warnings = append(p.Warnings, texts(d.Warnings, "")...)
 	if over := len(p.Warnings) - maxWarnings; over > 0 {
 		p.Warnings = append(p.Warnings[:maxWarnings], fmt.Sprintf("and %d more", over))
 	}
+}
+
+// takePath notes a path of the snapshot.
+func takePath(p *paper.Part, path string, d *backup.PartReport) {
+	if !d.Stream {
+		p.Paths = append(p.Paths, path)
+		return
+	}
+	i := slices.IndexFunc(p.Streams, func(s paper.Stream) bool { return s.Path == path })
+	if i < 0 {
+		p.Streams = append(p.Streams, paper.Stream{File: strings.TrimPrefix(path, paper.StreamPath(p.Name, "")+"/"), Path: path})
+		i = len(p.Streams) - 1
+	}
+	p.Streams[i].Bytes, p.Streams[i].Failed = d.Bytes, d.Failed
 }
 
 func texts(list []snapshot.ReadError, before string) []string {

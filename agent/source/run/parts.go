@@ -19,30 +19,23 @@ import (
 	"cairn/agent/source/hook"
 	"cairn/agent/source/paper"
 	"cairn/archive/backup"
-	"cairn/remote"
 	"cairn/snapshot/pattern"
 )
 
 // built is what the parts of the source became.
 type built struct {
 	parts  []backup.Part
-	of     []place // of each of them
-	papers []paper.Part
+	papers []paper.Part // of the source's parts, by whose names those of the snapshot are called
 }
 
-// place says which paper a part of the snapshot belongs to, and which of its streams it is (-1: its trees).
-type place struct{ paper, stream int }
-
-// add notes one part of the snapshot for the last paper.
+// add adds one part of the snapshot for the last paper.
 func (b *built) add(p backup.Part, stream *paper.Stream) {
-	at := place{len(b.papers) - 1, -1}
 	if stream != nil {
-		doc := &b.papers[at.paper]
-		at.stream = len(doc.Streams)
+		doc := &b.papers[len(b.papers)-1]
 		doc.Streams = append(doc.Streams, *stream)
 		p.File = stream.Path
 	}
-	b.parts, b.of = append(b.parts, p), append(b.of, at)
+	b.parts = append(b.parts, p)
 }
 
 // options are those of the archive with what the source says.
@@ -80,8 +73,7 @@ func (r *runner) parts(ctx context.Context) ([]backup.Part, error) {
 			return nil, err
 		}
 	}
-	r.built = b
-	b.papers = slices.Clip(b.papers)
+	r.built, r.report.Paper.Parts = b, b.papers
 	return append(b.parts,
 		backup.Part{Name: "source file", File: paper.SourceFile, Content: source.Marshal(r.j.File)},
 		backup.Part{Name: "report", File: paper.RunFile, Paper: r.write}), nil
@@ -134,7 +126,7 @@ func treePart(p *source.Part) (backup.Part, error) {
 		err = errors.Join(err, backup.ErrAbsent)
 		fallthrough
 	default:
-		part.Begin = func(context.Context) ([]string, error) { return nil, err }
+		part.Begin = func(context.Context) ([]backup.Part, error) { return nil, err }
 	}
 	return part, nil
 }
@@ -216,7 +208,7 @@ func (r *runner) embedded(b *built, p *source.Part) {
 		return err
 	}
 	b.add(backup.Part{Name: p.Name, Paths: embeddedPaths(p), Optional: p.Optional,
-		Begin: func(context.Context) ([]string, error) { return nil, still() },
+		Begin: func(context.Context) ([]backup.Part, error) { return nil, still() },
 		End:   func(context.Context) error { return still() },
 	}, nil)
 }
@@ -268,18 +260,24 @@ func (r *runner) lookForDerbies(b *built, p *source.Part) {
 // fedora lets the repository write its backup when the part's turn has come.
 func (r *runner) fedora(b *built, p *source.Part) error {
 	if r.o.Fedora == nil {
-		return remote.WithHint(fmt.Errorf("part %s: this program cannot ask a Fedora repository", p.Name), "use one that can")
+		return fmt.Errorf("part %s: this program cannot ask a Fedora repository", p.Name)
 	}
-	b.add(backup.Part{Name: p.Name, Optional: p.Optional, Begin: func(ctx context.Context) ([]string, error) {
-		dir, clean, err := r.o.Fedora.Begin(ctx, p.Fedora)
+	doc := len(b.papers) - 1
+	part := backup.Part{Name: p.Name, Optional: p.Optional}
+	part.Begin = func(ctx context.Context) ([]backup.Part, error) {
+		staged, err := r.o.Fedora(ctx, r.j.File.Name+"-"+p.Name, p, r.o.Force)
 		if err != nil {
 			return nil, err
 		}
-		if clean != nil {
-			r.clean = append(r.clean, clean)
+		r.clean = append(r.clean, staged.Close)
+		b.papers[doc].Warnings = append(b.papers[doc].Warnings, staged.Warnings...)
+		more := staged.Parts
+		if staged.Failed != "" {
+			more = append(more, backup.Part{Name: p.Name, Begin: func(context.Context) ([]backup.Part, error) { return nil, errors.New(staged.Failed) }})
 		}
-		return []string{dir}, nil
-	}}, nil)
+		return more, nil
+	}
+	b.parts = append(b.parts, part)
 	return nil
 }
 
@@ -301,7 +299,7 @@ func (r *runner) export(b *built, p *source.Part) {
 		}}, &paper.Stream{File: e.File, Path: paper.StreamPath(p.Name, e.File)})
 		return
 	}
-	part := backup.Part{Name: p.Name, Paths: []string{e.Path}, Optional: p.Optional, Begin: func(ctx context.Context) ([]string, error) {
+	part := backup.Part{Name: p.Name, Paths: []string{e.Path}, Optional: p.Optional, Begin: func(ctx context.Context) ([]backup.Part, error) {
 		ctx, cancel := limited(ctx, e.Timeout)
 		defer cancel()
 		res, err := hook.Do(ctx, &e.Request, hook.Options{})
@@ -315,7 +313,7 @@ func (r *runner) export(b *built, p *source.Part) {
 	}}
 	if e.Clean {
 		part.End = func(context.Context) error {
-			r.clean = append(r.clean, func(context.Context) error { return r.empty(e.Path) })
+			r.clean = append(r.clean, func() error { return r.empty(e.Path) })
 			return nil
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -13,72 +12,6 @@ import (
 	"cairn/agent/source/paper"
 	"cairn/archive/backup"
 )
-
-// Fedora asks a repository to back itself up.
-type Fedora interface {
-	// Begin makes a directory below f.Staging, lets the repository write its backup into it, and returns it as this program sees it, whole and ready to
-	// be read as a tree. clean removes it; it is called once if there was no error, also when the run failed, and with a context of its own.
-	Begin(ctx context.Context, f *source.Fedora) (dir string, clean func(ctx context.Context) error, err error)
-}
-
-// Target is where the snapshot goes.
-type Target struct {
-	Saver backup.Saver
-	// Options are those of the archive: Params, Cache, Parent, Previous…, Progress, Warn, User, Program. What the source says is put in.
-	Options backup.Options
-	// Finish (may be nil) is called once, when the snapshot is stored, or will not be: then failed says why. Its warnings go into the report.
-	Finish func(ctx context.Context, r *backup.Report, failed error) (warnings []string, err error)
-}
-
-// Options are what a run needs of its caller. State and Open are needed.
-type Options struct {
-	State *State
-	// Open opens the archive. It is called after the guards and before anything is stopped.
-	Open func(ctx context.Context, j *Job) (*Target, error)
-
-	Fedora  Fedora
-	Force   bool          // make a partial snapshot when required parts fail
-	Timeout time.Duration // of everything up to the commit; 0: none
-	TempDir string        // for copies of databases; empty: the system's
-	Program string        // this program with its version
-
-	Stderr io.Writer                        // what programs say; may be nil
-	Say    func(format string, args ...any) // what happens, for people; may be nil
-	Now    func() time.Time                 // nil: time.Now
-}
-
-// Outcome is how a run ended.
-type Outcome string
-
-// The outcomes.
-const (
-	Done        Outcome = "done"
-	Unchanged   Outcome = "unchanged" // nothing changed, and so no snapshot was made
-	Partial     Outcome = "partial"   // the snapshot lacks something
-	Skipped     Outcome = "skipped"   // softly: by a hook, a guard, or because a run of the source is at work
-	Failed      Outcome = "failed"
-	Interrupted Outcome = "interrupted"
-)
-
-// Report says what a run did.
-type Report struct {
-	Job     *Job
-	Outcome Outcome
-	Why     string // it was skipped
-
-	Paper  *paper.Run     // what was noted for the snapshot; never nil
-	Backup *backup.Report // nil without a snapshot, or what would have been one
-	Warm   *backup.Report // nil without a warm pass
-	Hooks  []paper.Hook   // of all stages, in the order in which they ran
-
-	Recovered []Recovery // of runs that broke off
-	Warnings  []string
-
-	Began, Ended time.Time
-}
-
-// Stored says whether there is a snapshot.
-func (r *Report) Stored() bool { return r.Backup != nil && !r.Backup.Unchanged }
 
 // ErrInterrupted is the cause of a run's end by its caller, such as by a signal.
 var ErrInterrupted = errors.New("interrupted")
@@ -111,7 +44,7 @@ type runner struct {
 	stopped time.Time
 	derbies map[string][]string // part → databases in its tree
 	built   *built
-	clean   []func(ctx context.Context) error
+	clean   []func() error
 	after   []error // what failed beside the snapshot
 }
 
@@ -133,7 +66,7 @@ func (r *runner) run(outer context.Context) error {
 	}
 	defer cancel()
 	err = r.work(ctx)
-	r.tidy(ctx)
+	r.tidy()
 	var skip *skipError
 	switch {
 	case errors.As(err, &skip) && len(r.after) == 0:
@@ -397,11 +330,9 @@ func (r *runner) warn(texts ...string) {
 }
 
 // tidy removes what was made for the run.
-func (r *runner) tidy(ctx context.Context) {
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Minute)
-	defer cancel()
+func (r *runner) tidy() {
 	for _, clean := range r.clean {
-		if err := clean(own); err != nil {
+		if err := clean(); err != nil {
 			r.warn("clean up: " + err.Error())
 		}
 	}
