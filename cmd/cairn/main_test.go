@@ -27,10 +27,11 @@ func TestScript(t *testing.T) {
 			return os.MkdirAll(home, 0o700)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, // exits CODE COMMAND ARGS…
-			"flip":  flip,  // flip GLOB: invert a byte in the middle of the first file that matches
-			"first": firstOf,
-			"sleep": sleep, // sleep DURATION
+			"exits":   exits, // exits CODE COMMAND ARGS…
+			"flip":    flip,  // flip GLOB: invert a byte in the middle of the first file that matches
+			"first":   firstOf,
+			"sleep":   sleep,                                                                                      // sleep DURATION
+			"fixture": func(ts *testscript.TestScript, neg bool, args []string) { makeFixture(t, ts, neg, args) }, // fixture KIND DIR [DUMP]
 		},
 	})
 }

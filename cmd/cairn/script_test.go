@@ -6,9 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"cairn/tests/fixture"
 )
 
 // exits runs a command and compares its exit code: testscript knows success and failure only.
@@ -69,4 +72,23 @@ func sleep(ts *testscript.TestScript, neg bool, args []string) {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	time.Sleep(d)
+}
+
+// makeFixture makes a tree of a product; of seafile also the dump of its database.
+func makeFixture(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || args[0] == "seafile" && len(args) != 3 {
+		ts.Fatalf("usage: fixture KIND DIR [DUMP]")
+	}
+	dir := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	switch args[0] {
+	case "modeshape":
+		fixture.ModeShape(t, dir, fixture.ModeShapeOptions{Changes: 2})
+	case "seafile":
+		ts.Check(os.WriteFile(ts.MkAbs(args[2]), fixture.NewSeafile(t, dir).Dump(), 0o600))
+	case "ocfl":
+		fixture.OCFL(t, dir, 3)
+	default:
+		ts.Fatalf("no fixture %s", args[0])
+	}
 }
