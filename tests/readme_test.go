@@ -98,7 +98,7 @@ func cairnCalls(line string) (calls [][]string) {
 }
 
 // parents are the commands that have commands of their own.
-var parents = []string{"key", "index"}
+var parents = []string{"key", "index", "source"}
 
 // helpOf returns the help of the command that a call names, and the rest of the call.
 func (m *machine) helpOf(call []string) (command, help string, rest []string) {
@@ -140,24 +140,30 @@ func TestReadmeCommands(t *testing.T) {
 				t.Errorf("%s: cairn without a command", line)
 				continue
 			}
-			command, help, rest := m.helpOf(call)
-			for _, w := range rest {
-				if w == "--" {
-					break
-				}
-				flag := flagWord.FindString(w)
-				if flag == "" || checked[command+flag] {
-					continue
-				}
-				checked[command+flag] = true
-				if !regexp.MustCompile(`(?m)^ +(\S.*[ ,\[])?` + flag + `[ ,\]\n]`).MatchString(options(help)) {
-					t.Errorf("%s: cairn %s has no flag %s", line, command, flag)
-				}
-			}
+			m.hasFlags(line, call, checked)
 		}
 	}
 	if calls < 20 {
 		t.Errorf("only %d calls of cairn were found in README.md", calls)
+	}
+}
+
+// hasFlags: the command of a call exists, and has the flags that are used.
+func (m *machine) hasFlags(line string, call []string, checked map[string]bool) {
+	m.t.Helper()
+	command, help, rest := m.helpOf(call)
+	for _, w := range rest {
+		if w == "--" {
+			break
+		}
+		flag := flagWord.FindString(w)
+		if flag == "" || checked[command+flag] {
+			continue
+		}
+		checked[command+flag] = true
+		if !regexp.MustCompile(`(?m)^ +(\S.*[ ,\[])?` + flag + `[ ,\]\n]`).MatchString(options(help)) {
+			m.t.Errorf("%s: cairn %s has no flag %s", line, command, flag)
+		}
 	}
 }
 
@@ -208,36 +214,42 @@ func TestReadmeNames(t *testing.T) {
 			}
 		}
 	}
-	var sources strings.Builder
-	files, err := filepath.Glob("../cmd/cairn/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// What is built for tests only is not the program that people get.
-		if !strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(string(text), "//go:build faults") {
-			sources.Write(text)
-		}
-	}
+	program, hooks := programText(t, "../cmd/cairn"), programText(t, "../agent/source/run")
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	variable := regexp.MustCompile(`CAIRN_[A-Z_]+`)
 	for _, v := range variable.FindAllString(string(readme), -1) {
-		if !strings.Contains(sources.String(), `env("`+v+`")`) {
-			t.Errorf("README.md explains %s, which the program does not read", v)
+		if !strings.Contains(program, `env("`+v+`")`) && !strings.Contains(hooks, `"`+v+`=`) {
+			t.Errorf("README.md explains %s, which the program neither reads nor gives to hooks", v)
 		}
 	}
-	for _, v := range variable.FindAllString(sources.String(), -1) {
+	for _, v := range variable.FindAllString(program, -1) {
 		if !strings.Contains(string(readme), v) {
 			t.Errorf("the program knows %s, which README.md does not explain", v)
 		}
 	}
+}
+
+// programText is all of a package as people get it: without tests, and what is built for them only.
+func programText(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %d files, %v", dir, len(files), err)
+	}
+	var all strings.Builder
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(string(text), "//go:build faults") {
+			all.Write(text)
+		}
+	}
+	return all.String()
 }
 
 func TestCairnCalls(t *testing.T) {

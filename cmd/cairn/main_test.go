@@ -27,11 +27,13 @@ func TestScript(t *testing.T) {
 			return os.MkdirAll(home, 0o700)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":   exits, // exits CODE COMMAND ARGS…
-			"flip":    flip,  // flip GLOB: invert a byte in the middle of the first file that matches
-			"first":   firstOf,
-			"sleep":   sleep,                                                                                      // sleep DURATION
-			"fixture": func(ts *testscript.TestScript, neg bool, args []string) { makeFixture(t, ts, neg, args) }, // fixture KIND DIR [DUMP]
+			"exits": exits, // exits CODE COMMAND ARGS…
+			"flip":  flip,  // flip GLOB: invert a byte in the middle of the first file that matches
+			"first": firstOf,
+			"sleep": sleep, // sleep DURATION
+
+			"fixture":  makeFixture, // fixture sophora|js7|ocfl|modeshape DIR, fixture seafile DIR DUMP: what the product keeps on disk
+			"sametree": sameTree,    // sametree DIR DIR: same names, contents, modes, times and owners
 		},
 	})
 }

@@ -2,13 +2,18 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"cairn/tests/fixture"
@@ -74,21 +79,77 @@ func sleep(ts *testscript.TestScript, neg bool, args []string) {
 	time.Sleep(d)
 }
 
-// makeFixture makes a tree of a product; of seafile also the dump of its database.
-func makeFixture(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 || args[0] == "seafile" && len(args) != 3 {
-		ts.Fatalf("usage: fixture KIND DIR [DUMP]")
+// scriptTB lets a script call what is made for tests.
+type scriptTB struct {
+	testing.TB // nil: only what is below is called
+	ts         *testscript.TestScript
+}
+
+func (scriptTB) Helper()                             {}
+func (b scriptTB) Fatal(args ...any)                 { b.ts.Fatalf("%s", fmt.Sprint(args...)) }
+func (b scriptTB) Fatalf(format string, args ...any) { b.ts.Fatalf(format, args...) }
+
+func makeFixture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || (args[0] == "seafile") != (len(args) == 3) {
+		ts.Fatalf("usage: fixture NAME DIR, or fixture seafile DIR DUMP")
 	}
 	dir := ts.MkAbs(args[1])
-	ts.Check(os.MkdirAll(dir, 0o700))
 	switch args[0] {
-	case "modeshape":
-		fixture.ModeShape(t, dir, fixture.ModeShapeOptions{Changes: 2})
-	case "seafile":
-		ts.Check(os.WriteFile(ts.MkAbs(args[2]), fixture.NewSeafile(t, dir).Dump(), 0o600))
+	case "sophora":
+		fixture.Sophora(scriptTB{ts: ts}, dir)
+	case "js7":
+		fixture.JS7(scriptTB{ts: ts}, dir)
 	case "ocfl":
-		fixture.OCFL(t, dir, 3)
+		fixture.OCFL(scriptTB{ts: ts}, dir, 3)
+	case "modeshape":
+		fixture.ModeShape(scriptTB{ts: ts}, dir, fixture.ModeShapeOptions{Changes: 2})
+	case "seafile":
+		ts.Check(os.WriteFile(ts.MkAbs(args[2]), fixture.NewSeafile(scriptTB{ts: ts}, dir).Dump(), 0o600))
 	default:
-		ts.Fatalf("no fixture %s", args[0])
+		ts.Fatalf("there is no fixture %s", args[0])
 	}
+}
+
+// sameTree compares two trees as a restore has to bring them back.
+func sameTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sametree DIR DIR")
+	}
+	if d := cmp.Diff(listTree(ts, args[0]), listTree(ts, args[1])); d != "" {
+		ts.Fatalf("%s and %s differ: -first +second\n%s", args[0], args[1], d)
+	}
+}
+
+// listTree tells each entry below a directory in one line, with the content of files.
+func listTree(ts *testscript.TestScript, dir string) []string {
+	dir = ts.MkAbs(dir)
+	var list []string
+	ts.Check(filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		owner := info.Sys().(*syscall.Stat_t)
+		line := fmt.Sprintf("%s %s %d:%d", strings.TrimPrefix(name, dir), info.Mode(), owner.Uid, owner.Gid)
+		switch {
+		case d.Type().IsRegular():
+			data, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			line += fmt.Sprintf(" %s %s", info.ModTime().Format(time.RFC3339Nano), fixture.SHA1(data))
+		case d.Type()&fs.ModeSymlink != 0:
+			to, err := os.Readlink(name)
+			if err != nil {
+				return err
+			}
+			line += " -> " + to
+		}
+		list = append(list, line)
+		return nil
+	}))
+	return list
 }

@@ -38,6 +38,8 @@ func sourceCommands(e *env) []*cli.Command {
 		sourceShowCommand(e),
 		sourceValidateCommand(e),
 		sourceNewCommand(e),
+		sourcePlanCommand(e),
+		sourceRestoreCommand(e),
 		sourceVerifyCommand(e),
 		sourceUnitCommand(e),
 		sourceRunCommand(e),
