@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -267,12 +268,14 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestTag: a tag makes another snapshot in place of the old one, and everything else of it stays.
+// TestTag: a tag makes another snapshot in place of the old one, and everything else of it stays. B4: it shares all data with the old one;
+// no pack is written for it.
 func TestTag(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.init(1, 0)
+	member := m.init(1, 0)[0]
 	tree, ids := history(m)
+	packs := sizes(t, filepath.Join(member, "binaries"))
 	if o := m.ok("tag", ids[0][:10], "--add", "kept", "--dry-run", "--json").one("tag"); o["changed"] != true {
 		t.Errorf("tag --dry-run: %v", o)
 	}
@@ -289,6 +292,9 @@ func TestTag(t *testing.T) {
 	}
 	if o := m.ok("tag", "latest", "--set", "", "--json").one("tag"); len(o["tags"].([]any)) != 0 {
 		t.Errorf("tag --set '': %v", o)
+	}
+	if now := sizes(t, filepath.Join(member, "binaries")); !maps.Equal(now, packs) || len(packs) == 0 {
+		t.Errorf("the packs were %v and are %v", packs, now)
 	}
 	m.must(2, "tag", "latest")
 	m.must(2, "tag", "--add", "x")
