@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -166,7 +167,7 @@ func TestDumpZip(t *testing.T) {
 	}
 }
 
-// TestListings: ls, find, diff, snapshots, stats and tag, as JSON lines that say the truth, and as text.
+// TestListings: B5, B17: ls, find, diff, snapshots, stats and tag, as JSON lines that say the truth, and as text.
 func TestListings(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -180,6 +181,9 @@ func TestListings(t *testing.T) {
 	for i, s := range list {
 		if s.text("id") != ids[i] || s.text("series") != "work" || s["incomplete"] != false || s["paths"].([]any)[0] != tree || s["tags"].([]any)[0] != []string{"one", "two", "three"}[i] {
 			t.Errorf("snapshot %d: %v", i, s)
+		}
+		if who, err := user.Current(); err != nil || s.text("user") != who.Username || s.text("host") == "" { // B17
+			t.Errorf("snapshot %d was made by %q on %q, not %v", i, s.text("user"), s.text("host"), who)
 		}
 		if i > 0 && s.text("previous") != ids[i-1] {
 			t.Errorf("snapshot %d follows %v", i, s["previous"])
