@@ -227,18 +227,18 @@ func TestRequirementsAreChecked(t *testing.T) {
 	good := "| A1 | M | x | y | `a.TestOne` |\n| A2, A3 | S | x | y | `two.txtar` |\n| A4–A32 | M | x | Later: with the agent, because | – |\n" +
 		"| B1–B21 | C | x | y | – |\n| C1–C18 | C | x | y | – |\n| D1–D18 | C | x | y | – |\n| E1–E27 | C | x | y | – |\n"
 	for change, want := range map[[2]string]string{
-		{"", ""}:                                        "",
-		{"`a.TestOne`", "`a.TestTwo`"}:                  "there is no test a.TestTwo",
-		{"`a.TestOne`", "`two.txtar`"}:                  "two.txtar does not say that it is about this",
-		{"`a.TestOne`", "–"}:                            "has neither a test nor a reason",
-		{"`two.txtar`", "`a.TestOne`"}:                  "none of its tests names A2 A3",
-		{"A2, A3", "A2"}:                                "A3 is missing",
-		{"A2, A3", "A1, A2, A3"}:                        "A1 stands in line 1, too",
-		{"B1–B21", "B1–B22"}:                            "there is no row B22",
-		{"| M |", "| X |"}:                              `priority "X"`,
-		{"Later: with", "with"}:                         "has neither a test nor a reason",
-		{"| y | `two", "| Not built: z z z z z | `two"}: "is not built, and yet is tested",
-		{"| S | x", "| S"}:                              "has 4 cells",
+		{"", ""}:                       "",
+		{"`a.TestOne`", "`a.TestTwo`"}: "there is no test a.TestTwo",
+		{"`a.TestOne`", "`two.txtar`"}: "two.txtar does not say that it is about this",
+		{"`a.TestOne`", "–"}:           "has neither a test nor a reason",
+		{"`two.txtar`", "`a.TestOne`"}: "none of its tests names A2 A3",
+		{"A2, A3", "A2"}:               "A3 is missing",
+		{"A2, A3", "A1, A2, A3"}:       "A1 stands in line 1, too",
+		{"B1–B21", "B1–B22"}:           "there is no row B22",
+		{"| M |", "| X |"}:             `priority "X"`,
+		{"Later: with", "with"}:        "has neither a test nor a reason",
+		{"| y | `two", "| Not built: nobody has asked | `two"}: "is not built, and yet is tested",
+		{"| S | x", "| S"}: "has 4 cells",
 	} {
 		list, problems := requirementsIn(strings.Replace(good, change[0], change[1], 1))
 		problems = append(problems, wrong(list, tests)...)
