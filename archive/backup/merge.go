@@ -16,7 +16,7 @@ type branch struct {
 	node     snapshot.Node
 	children map[string]*branch // nil: what the part has is node, with all that is below
 	part     *Part              // the first that has something here
-	made     bool               // the directory is not of the file system
+	made     bool               // it is not of the file system
 }
 
 func newBranch() *branch { return &branch{children: map[string]*branch{}, made: true} }
@@ -64,7 +64,7 @@ func conflict(full string, a, b *Part) error {
 	return err
 }
 
-// plant adds a virtual file. fresh is how many directories were made for it.
+// plant adds a virtual file, or a tree that lies elsewhere. fresh is how many directories were made for it.
 func (b *branch) plant(r *run, full string, n snapshot.Node, p *Part) (fresh int, err error) {
 	elems := strings.Split(full[1:], "/")
 	for i, name := range elems[:len(elems)-1] {
@@ -85,7 +85,7 @@ func (b *branch) plant(r *run, full string, n snapshot.Node, p *Part) (fresh int
 	if old := b.children[n.Name]; old != nil {
 		return 0, conflict(full, old.part, p)
 	}
-	b.children[n.Name] = &branch{node: n, part: p, made: true}
+	b.children[n.Name] = &branch{node: n, part: p, made: p.As == ""}
 	return fresh, nil
 }
 

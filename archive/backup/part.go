@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -162,6 +163,11 @@ func (w *witness) broken() error {
 // takeTrees walks over the paths of a part.
 func (g *group) takeTrees(ctx context.Context, r *run, i int) (there bool, failed, err error) {
 	p, paths := &g.parts[i], g.names[i]
+	if p.As != "" {
+		if paths, err = absolutePaths(p.Paths); err != nil {
+			return false, nil, err
+		}
+	}
 	lost := map[string]bool{} // told of already
 	miss := func(path string, why error) {
 		lost[path] = true
@@ -196,9 +202,33 @@ func (g *group) takeTrees(ctx context.Context, r *run, i int) (there bool, faile
 	if failed != nil && !g.o.AllowPartial {
 		return false, failed, nil
 	}
+	if p.As != "" {
+		if there {
+			err = g.transplant(r, paths[0], p)
+		}
+		return there, failed, err
+	}
 	twice, err := g.tree.graft(r, p)
 	r.tally.uncount(twice)
 	return there, failed, err
+}
+
+// transplant puts what a run found at a path to where the part says. The directories that lead to the path are not kept.
+func (g *group) transplant(r *run, from string, p *Part) error {
+	dir := path.Dir(from)
+	nodes, _ := r.way(dir)
+	i := slices.IndexFunc(nodes, func(n snapshot.Node) bool { return n.Name == path.Base(from) })
+	if i < 0 {
+		return fmt.Errorf("part %s: %s: %w", p.Name, from, errGone)
+	}
+	n := nodes[i]
+	n.Name = path.Base(p.As)
+	fresh, err := g.tree.plant(g.run, path.Clean(p.As), n, p)
+	if dir != "/" {
+		r.tally.uncount(uint64(strings.Count(dir, "/")))
+	}
+	r.tally.count([3]Changes{{}, {New: uint64(fresh)}}, 0)
+	return err
 }
 
 // absent says that there is nothing of a path.

@@ -30,6 +30,9 @@ type Part struct {
 	Paths         []string      // may nest among themselves, not with those of other parts
 	Excludes      *pattern.List // nil: Options.Excludes
 	OneFileSystem bool
+	// As is where in the snapshot the only path lies: a directory that is made for one run has another name in each. Nothing of it is
+	// looked for in the cache or the parent snapshot.
+	As string
 
 	File string // absolute name in the snapshot
 	// Open begins a stream. ctx ends with the part, at once when its reading failed. If Open gave no error, wait (may be nil) is called
@@ -46,6 +49,9 @@ type Part struct {
 
 // virtual says that the caller knows what the file holds: it is nothing that was backed up.
 func (p *Part) virtual() bool { return p.Paper != nil || p.Content != nil }
+
+// placed says that the caller chose where in the snapshot the part lies.
+func (p *Part) placed() bool { return p.File != "" || p.As != "" }
 
 // PartReport says what became of a part.
 type PartReport struct {
@@ -157,7 +163,15 @@ func (p *Part) check() ([]string, error) {
 		if p.File != "" || p.Open != nil || p.virtual() {
 			return nil, errors.New("has both paths and a file")
 		}
-		return absolutePaths(p.Paths)
+		if p.As == "" {
+			return absolutePaths(p.Paths)
+		}
+		if len(p.Paths) != 1 {
+			return nil, errors.New("only one path can have another name")
+		}
+		elems, err := streamPath(p.As)
+		return []string{"/" + strings.Join(elems, "/")}, err
+
 	}
 	ways := 0
 	for _, has := range []bool{p.Open != nil, p.Content != nil, p.Paper != nil} {
@@ -165,7 +179,7 @@ func (p *Part) check() ([]string, error) {
 			ways++
 		}
 	}
-	if p.File == "" || ways != 1 {
+	if p.File == "" || ways != 1 || p.As != "" {
 		return nil, errors.New("needs paths, or a file and one way to get what it holds")
 	}
 	elems, err := streamPath(p.File)
@@ -196,7 +210,7 @@ func (g *group) clash(i, j int, a, b string) error {
 	switch {
 	case a == b:
 		return fmt.Errorf("parts %s and %s are both %s", g.parts[j].Name, g.parts[i].Name, a)
-	case a == "/" && reserved(b) && g.parts[j].File != "" || b == "/" && reserved(a) && g.parts[i].File != "":
+	case a == "/" && reserved(b) && g.parts[j].placed() || b == "/" && reserved(a) && g.parts[i].placed():
 		return nil
 	case within(a, b):
 		return fmt.Errorf("%s of part %s lies in %s of part %s", a, g.parts[i].Name, b, g.parts[j].Name)
@@ -313,5 +327,8 @@ func (g *group) options(p *Part) Options {
 		o.Excludes = p.Excludes
 	}
 	o.OneFileSystem = o.OneFileSystem || p.OneFileSystem
+	if p.As != "" {
+		o.Cache, o.Parent = nil, nil
+	}
 	return o
 }

@@ -13,6 +13,7 @@ func commands(e *env) []*cli.Command {
 		findCommand(e),
 		diffCommand(e),
 		dumpCommand(e),
+		exportCommand(e),
 		statsCommand(e),
 		statusCommand(e),
 		tagCommand(e),

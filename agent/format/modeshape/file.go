@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxLine bounds a document; ModeShape splits the children of a node long before.
-const maxLine = 64 << 20
+// MaxLine bounds a document; ModeShape splits the children of a node long before.
+const MaxLine = 64 << 20
 
 // Tags of an id: where it was seen last, and 31 bits of its content's checksum.
 const tagChanges = 1 << 31
@@ -47,7 +47,7 @@ func (m *modeshape) file(name string, changes bool) int64 {
 		number++
 		switch {
 		case errors.Is(err, errLongLine):
-			m.Found(kindBadDocument, name, "line %d is longer than %d MiB and was not looked at", number, maxLine>>20)
+			m.Found(kindBadDocument, name, "line %d is longer than %d MiB and was not looked at", number, MaxLine>>20)
 		case errors.Is(err, errNoNewline):
 			m.Found(kindTruncated, name, "line %d does not end: the file was cut off", number)
 		case err != nil:
@@ -166,7 +166,7 @@ func (l *lineReader) next() ([]byte, error) {
 	long := false
 	for {
 		part, err := l.src.ReadSlice('\n')
-		if long = long || len(l.line)+len(part) > maxLine; !long {
+		if long = long || len(l.line)+len(part) > MaxLine; !long {
 			l.line = append(l.line, part...)
 		}
 		switch {
@@ -181,6 +181,12 @@ func (l *lineReader) next() ([]byte, error) {
 		}
 		return l.line[:len(l.line)-1], nil
 	}
+}
+
+// DocumentID returns the id of a document, given its line without the end.
+func DocumentID(line []byte) (string, error) {
+	id, _, err := parseDocument(line)
+	return id, err
 }
 
 // parseDocument takes a line of a ModeShape backup apart.

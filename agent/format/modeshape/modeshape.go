@@ -15,14 +15,20 @@ import (
 	"sync/atomic"
 )
 
+// Kinds of problems that whoever restores can mend.
+const (
+	DuplicateID    = "duplicate-id"
+	DoubleMetadata = "double-metadata"
+)
+
 // What a damaged ModeShape backup does on restore (org.modeshape.jcr.BackupDocumentReader, RestoreActivity).
 var (
 	kindGap            = format.Damage("gap", "the restore stops at the gap without a message and answers 204: the repository was emptied before and lacks what comes behind")
 	kindNoDocuments    = format.Damage("no-documents", "the restore empties the repository and answers 204")
 	kindTruncated      = format.Damage("truncated", "the restore goes on without a message: the documents behind the damage are lost")
 	kindBadDocument    = format.Damage("bad-document", "the restore skips it without a message: the document is lost, and what comes behind it in the file may be")
-	kindDuplicate      = format.Damage("duplicate-id", "a restore into a relational store aborts (BatchUpdateException) after it has emptied the repository; others keep the later document")
-	kindDoubleMetadata = format.Doubt("double-metadata", "known and harmless to the data: the repository's metadata is written twice; a restore into a relational store may refuse it, then remove the later line")
+	kindDuplicate      = format.Damage(DuplicateID, "a restore into a relational store aborts (BatchUpdateException) after it has emptied the repository; others keep the later document")
+	kindDoubleMetadata = format.Doubt(DoubleMetadata, "known and harmless to the data: the repository's metadata is written twice; a restore into a relational store may refuse it, then remove the later line")
 	kindTwice          = format.Doubt("both-variants", "the restore reads the compressed file only")
 	kindShort          = format.Doubt("short-file", "no gap follows from it, but a file in the middle should be as long as the first: it may have been cut off between two documents")
 	kindFlip           = format.Damage("digest", "the content is not what was stored: a restore brings it back damaged under the right name")
@@ -34,6 +40,9 @@ var (
 )
 
 var documentsName = regexp.MustCompile(`^documents_([0-9]{6,9})\.bin(\.gz)?$`)
+
+// IsDocuments says whether a file is one of a backup's documents, by its name.
+func IsDocuments(name string) bool { return documentsName.MatchString(name) }
 
 type modeshape struct {
 	*format.Run
