@@ -6,7 +6,7 @@
 //
 // Invariants
 //   - When the context ends, or Wait is called before the output was read to its end, the whole group is sent SIGTERM and after Grace
-//     SIGKILL. No process outlives Wait, except one that made itself a group of its own.
+//     SIGKILL. No process outlives Wait, except one that made itself a group of its own. Run is for those that are to leave one behind.
 //   - A source of input that breaks is never shown to the program as an end of its input: the program is ended first, so that it cannot
 //     take a half for the whole.
 //   - The texts named in Mask appear in no message and no error. Arguments do: a secret must not be among them.
@@ -184,7 +184,7 @@ func (p *Process) Wait() error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return p.failed(exit)
+		return failed(p.args, exit, p.said.String())
 	}
 	if err == nil && p.fed != nil {
 		err = p.whetherFed()
@@ -205,8 +205,8 @@ func (p *Process) whetherFed() error {
 	}
 }
 
-func (p *Process) failed(exit *exec.ExitError) error {
-	e := &Error{Args: p.args, ExitCode: exit.ExitCode(), Stderr: p.said.String()}
+func failed(args []string, exit *exec.ExitError, said string) error {
+	e := &Error{Args: args, ExitCode: exit.ExitCode(), Stderr: said}
 	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal().String()
 	}

@@ -122,3 +122,64 @@ func TestLeftBehind(t *testing.T) {
 		t.Errorf("%q %v", out, err)
 	}
 }
+
+// A program that starts a service ends well, at once, and the service goes on: its messages do not break it, during the run and after it.
+func TestRunLeaves(t *testing.T) {
+	t.Parallel()
+	file := t.TempDir() + "/alive"
+	c := sh(`echo begun; (sleep 2; echo late; echo late; sleep 0.2; echo $$ >` + file + `; exec sleep 100) & echo $!; echo warned >&2`)
+	begin := time.Now()
+	ran, err := Run(t.Context(), c)
+	if err != nil || !ran.Left || time.Since(begin) > 2*linger {
+		t.Fatalf("%+v %v after %v", ran, err, time.Since(begin))
+	}
+	words := strings.Fields(ran.Said)
+	if len(words) != 3 || words[0] != "begun" || words[2] != "warned" {
+		t.Fatalf("%q", ran.Said)
+	}
+	pid, err := strconv.Atoi(words[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	for tries := 0; ; tries++ {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+		if tries == 200 {
+			t.Fatal("the service ended when nobody listened to it")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	t.Parallel()
+	c := sh("echo out; echo a secret >&2; exit 75")
+	c.Mask = []string{"secret"}
+	ran, err := Run(t.Context(), c)
+	var failed *Error
+	if !errors.As(err, &failed) || failed.ExitCode != 75 || ran.Said != "out\na ***\n" || ran.Left {
+		t.Errorf("%+v %v", ran, err)
+	}
+	if _, err := Run(t.Context(), Command{Args: []string{"/no/such"}}); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	// Nothing of one whose time is over lives on.
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errUnread)
+	defer cancel()
+	ran, err = Run(ctx, sh("(trap '' TERM; sleep 100) & echo $!; sleep 100"))
+	if !errors.Is(err, errUnread) {
+		t.Error(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(ran.Said))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tries := 0; alive(pid); tries++ {
+		if tries == 100 {
+			t.Fatalf("process %d is still there", pid)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

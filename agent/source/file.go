@@ -244,6 +244,8 @@ type Guard struct {
 	PIDFile    string `yaml:"pid_file"`  // absent, or its process is gone
 	LockFile   string `yaml:"lock_file"` // absent, or not locked by anybody
 	Absent     string `yaml:"absent"`    // nothing of this name exists
+
+	Skip bool `yaml:"skip"` // a backup is skipped softly when the condition does not hold, and does not fail
 }
 
 // Verify checks the format of what was backed up, in the snapshot.

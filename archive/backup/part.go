@@ -19,7 +19,13 @@ import (
 
 // part reads a part by a run of its own and puts what it found into the tree.
 func (g *group) part(ctx context.Context, i int) error {
+	report := PartReport{Name: g.parts[i].Name, Began: g.now()}
+	failed, err := g.begin(ctx, i)
+	if err != nil {
+		return err
+	}
 	p := &g.parts[i]
+	report.Paths, report.Stream = g.names[i], p.File != ""
 	o := g.options(p)
 	o.Cache = ofPart(o.Cache, g.names[i])
 	r, err := newRun(g.w, o)
@@ -27,10 +33,16 @@ func (g *group) part(ctx context.Context, i int) error {
 		return err
 	}
 	r.ofParts = true
-	report := PartReport{Name: p.Name, Paths: g.names[i], Began: g.now()}
 	shown := g.o.Progress
 	read, fresh, stored := shown.BytesRead.Load(), shown.BytesNew.Load(), shown.BytesStored.Load()
-	there, failed, err := g.take(ctx, r, i)
+	hollow := failed == nil && len(g.names[i]) == 0 // it only made other parts
+	there := false
+	switch {
+	case failed != nil:
+		failed = g.unbegun(r, i, failed)
+	case !hollow:
+		there, failed, err = g.take(ctx, r, i)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -46,7 +58,7 @@ func (g *group) part(ctx context.Context, i int) error {
 	if there && !p.virtual() {
 		g.found++
 	}
-	report.Absent = !there && failed == nil
+	report.Absent = !there && failed == nil && !hollow
 	report.Ended = g.now()
 	report.Files, report.Bytes = r.tally.changes[0].Total(), r.tally.bytes
 	report.BytesRead = uint64(shown.BytesRead.Load() - read)
@@ -58,11 +70,70 @@ func (g *group) part(ctx context.Context, i int) error {
 	return nil
 }
 
+// begin lets the part make what it is about. failed says why it could not.
+func (g *group) begin(ctx context.Context, i int) (failed, err error) {
+	p := &g.parts[i]
+	if p.Begin == nil {
+		return nil, nil
+	}
+	more, failed := p.Begin(ctx)
+	if failed != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if failed != nil || len(more) == 0 {
+		return failed, nil
+	}
+	names := make([][]string, len(more))
+	for k := range more {
+		if names[k], err = more[k].check(); err != nil {
+			return nil, &PartError{p.Name, err}
+		}
+	}
+	g.parts, g.names = slices.Insert(g.parts, i+1, more...), slices.Insert(g.names, i+1, names...)
+	return nil, g.apart()
+}
+
+// unbegun is a part that could not make what it is about. It returns nil when it may be left out.
+func (g *group) unbegun(r *run, i int, failed error) error {
+	p, where := &g.parts[i], Reserved
+	if len(g.names[i]) > 0 {
+		where = g.names[i][0]
+	}
+	switch {
+	case p.Optional && errors.Is(failed, ErrAbsent):
+		r.tally.note(where, fmt.Errorf("part %s is left out: %w", p.Name, failed))
+		return nil
+	case g.o.AllowPartial:
+		r.tally.fail(where, fmt.Errorf("part %s: %w", p.Name, failed))
+	}
+	return failed
+}
+
+// end asks whether what was read may be believed.
+func (g *group) end(ctx context.Context, r *run, i int) error {
+	p := &g.parts[i]
+	if p.End == nil {
+		return nil
+	}
+	failed := p.End(ctx)
+	if failed != nil && ctx.Err() == nil && g.o.AllowPartial {
+		r.tally.fail(g.names[i][0], fmt.Errorf("part %s: %w", p.Name, failed))
+	}
+	return failed
+}
+
 // take reads a part. there says that something of it is in the tree, failed why not all of it; err ends the whole run.
 func (g *group) take(ctx context.Context, r *run, i int) (there bool, failed, err error) {
 	p := &g.parts[i]
-	if len(p.Paths) > 0 {
-		return g.takeTrees(ctx, r, i)
+	if p.trees() {
+		there, failed, err = g.takeTrees(ctx, r, i)
+		if err == nil {
+			failed = errors.Join(failed, g.end(ctx, r, i))
+			if ctx.Err() != nil && failed != nil {
+				err = context.Cause(ctx)
+			}
+		}
+		return there, failed, err
 	}
 	full := g.names[i][0]
 	open := p.Open

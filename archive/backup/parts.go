@@ -33,6 +33,11 @@ type Part struct {
 	// As is where in the snapshot the only path lies: a directory that is made for one run has another name in each. Nothing of it is
 	// looked for in the cache or the parent snapshot.
 	As string
+	// Begin (may be nil) is called when the turn of the part has come, to make something write what is read then. The parts that it returns
+	// are read right after this one, which needs no paths then. Its error makes the part fail, or be left out as one of Open does.
+	Begin func(ctx context.Context) (more []Part, err error)
+	// End (may be nil) is called when the paths were read and Begin had given no error. Its error makes the part fail.
+	End func(ctx context.Context) error
 
 	File string // absolute name in the snapshot
 	// Open begins a stream. ctx ends with the part, at once when its reading failed. If Open gave no error, wait (may be nil) is called
@@ -50,6 +55,8 @@ type Part struct {
 // virtual says that the caller knows what the file holds: it is nothing that was backed up.
 func (p *Part) virtual() bool { return p.Paper != nil || p.Content != nil }
 
+func (p *Part) trees() bool { return len(p.Paths) > 0 || p.Begin != nil }
+
 // placed says that the caller chose where in the snapshot the part lies.
 func (p *Part) placed() bool { return p.File != "" || p.As != "" }
 
@@ -57,6 +64,7 @@ func (p *Part) placed() bool { return p.File != "" || p.As != "" }
 type PartReport struct {
 	Name         string
 	Paths        []string // absolute; of a stream its name in the snapshot
+	Stream       bool     // it is one
 	Began, Ended time.Time
 	Files        uint64 // regular files and streams
 	Bytes        uint64 // of them, holes included
@@ -113,7 +121,7 @@ func RunParts(ctx context.Context, w Saver, o Options, parts []Part, read func(c
 func Warm(ctx context.Context, w Saver, o Options, parts []Part) (*Report, error) {
 	trees := slices.DeleteFunc(slices.Clone(parts), func(p Part) bool { return len(p.Paths) == 0 })
 	for i := range trees {
-		trees[i].Optional = true
+		trees[i].Optional, trees[i].Begin, trees[i].End = true, nil, nil
 	}
 	o.AllowPartial = true
 	g, err := newGroup(w, o, trees)
@@ -144,7 +152,7 @@ func newGroup(w Saver, o Options, parts []Part) (*group, error) {
 		return nil, err
 	}
 	o.CheckpointEvery = -1
-	g := &group{parts: parts, names: make([][]string, len(parts)), tree: newBranch()}
+	g := &group{parts: slices.Clone(parts), names: make([][]string, len(parts)), tree: newBranch()}
 	for i := range parts {
 		if g.names[i], err = parts[i].check(); err != nil {
 			return nil, &PartError{parts[i].Name, err}
@@ -159,7 +167,7 @@ func newGroup(w Saver, o Options, parts []Part) (*group, error) {
 
 // check says what the part is about: absolute names, each once.
 func (p *Part) check() ([]string, error) {
-	if len(p.Paths) > 0 {
+	if p.trees() {
 		if p.File != "" || p.Open != nil || p.virtual() {
 			return nil, errors.New("has both paths and a file")
 		}
@@ -228,7 +236,7 @@ func within(path, dir string) bool {
 
 // read reads the parts, but for the papers.
 func (g *group) read(ctx context.Context) error {
-	for i := range g.parts {
+	for i := 0; i < len(g.parts); i++ { // parts may be added on the way
 		if g.parts[i].Paper != nil {
 			continue
 		}
@@ -307,7 +315,7 @@ func (g *group) paths() []string {
 func (g *group) excludes() []string {
 	rules := g.o.rules()
 	for i := range g.parts {
-		if len(g.parts[i].Paths) == 0 {
+		if !g.parts[i].trees() {
 			continue
 		}
 		o := g.options(&g.parts[i])
