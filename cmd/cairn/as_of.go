@@ -19,7 +19,7 @@ import (
 
 // readers are the commands that a view is of use to.
 var readers = map[string]bool{"snapshots": true, "ls": true, "find": true, "diff": true, "restore": true, "dump": true, "stats": true,
-	"status": true, "check": true, "copy": true, "mount": true, "list": true}
+	"status": true, "check": true, "copy": true, "mount": true, "list": true, "plan": true}
 
 // setAsOf finds out whether a command is about an earlier time, and takes @TIME off the archive's name.
 func (e *env) setAsOf(c *cli.Context, named []string) ([]string, time.Time, error) {

@@ -37,6 +37,8 @@ func sourceCommands(e *env) []*cli.Command {
 		sourceShowCommand(e),
 		sourceValidateCommand(e),
 		sourceNewCommand(e),
+		sourcePlanCommand(e),
+		sourceRestoreCommand(e),
 		sourceUnitCommand(e),
 	}
 }

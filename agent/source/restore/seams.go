@@ -1,0 +1,76 @@
+package restore
+
+import (
+	"context"
+	"io"
+
+	"cairn/agent/source"
+	files "cairn/archive/restore"
+)
+
+// Archive is what snapshots are read from; *archive.Archive is one.
+type Archive = files.Source
+
+// Databases take streams back.
+type Databases interface {
+	// Restore brings one stream back and returns warnings. src gives an error when the stream is not whole; then nothing of it may stay.
+	Restore(ctx context.Context, j Job, src io.Reader) (warnings []string, err error)
+	// Stopped says whether nobody has the files of a Derby or H2 database open.
+	Stopped(p source.Part) (warnings []string, err error)
+}
+
+// Job is one stream for a database.
+type Job struct {
+	Part     source.Part // with the server that it goes to
+	File     string      // name of the stream in its part
+	Database string      // the only one that is wanted of several; "" is all
+	As       string      // its name there; of SQLite the path of the file; "" is its own
+	Replace  bool        // drop what is there
+}
+
+// Fedora restores repositories that do it themselves.
+type Fedora interface {
+	// Restore makes a directory that the repository can see, has fill put the backup into it, proves that it is whole, and only then asks the
+	// repository to replace all that it has.
+	Restore(ctx context.Context, p source.Part, fill func(ctx context.Context, dir string) error) (warnings []string, err error)
+}
+
+// Safety stores what is there before it is changed. It returns how the snapshot is called.
+type Safety interface {
+	Save(ctx context.Context, p *Plan) (snapshot string, err error)
+}
+
+// Tools are what Execute works with. A nil one is an error when the plan needs it.
+type Tools struct {
+	Databases Databases
+	Fedora    Fedora
+	Safety    Safety    // nil: no safety snapshot
+	Stderr    io.Writer // gets what programs say; may be nil
+	// Consent is asked for each step that runs something; nil: none is run.
+	Consent func(ctx context.Context, p *Plan, s source.Step) (bool, error)
+	// Tell hears what is done; may be nil.
+	Tell func(Event)
+}
+
+// Event is something that happens during Execute.
+type Event struct {
+	Source string
+	Stage  Stage
+	Text   string
+	Warn   bool
+}
+
+// Stage is a part of the work.
+type Stage string
+
+// The stages in their order.
+const (
+	Guards    Stage = "guards"
+	Before    Stage = "before"
+	SafetyNet Stage = "safety snapshot"
+	Wiping    Stage = "remove"
+	Files     Stage = "files"
+	Streams   Stage = "databases"
+	Rewrites  Stage = "rewrites"
+	Steps     Stage = "steps"
+)
