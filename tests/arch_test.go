@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"agent/api/fedora":         6,
 	"agent/source/driver":      6,
 	"agent/source/fedora":      6,
+	"agent/source/profile":     6,
 	"agent/source/unit":        6,
 	"agent/source/dump":        5,
 	"agent/source/hook":        6,

@@ -13,7 +13,7 @@ type Variable struct {
 	Name     string
 	About    string // the comment at the variable
 	Required bool   // it has no value in the profile
-	List     bool   // its value in the profile is a list
+	List     bool   // its value in the profile is a list, or parts are repeated for each item of it
 	Default  string // as YAML, on one line; "" when required
 }
 
@@ -30,13 +30,19 @@ func ProfileVariables(name string, o ParseOptions) (vars []Variable, about strin
 	for _, key := range document.Keys(list) {
 		i := slices.IndexFunc(list.Entries, func(e document.Entry) bool { return e.Key == key })
 		e := list.Entries[i]
-		v := Variable{Name: key, About: e.Comment, Required: e.Value.Kind == document.Null, List: e.Value.Kind == document.List}
+		v := Variable{Name: key, About: e.Comment, Required: e.Value.Kind == document.Null, List: e.Value.Kind == document.List || repeats(merged, key)}
 		if !v.Required {
 			v.Default = string(e.Value.Flow())
 		}
 		vars = append(vars, v)
 	}
 	return vars, merged.GetText("description"), nil
+}
+
+// repeats says whether a part is there for each item of a variable, which then is a list, also when the profile gives it no value.
+func repeats(file *document.Node, name string) bool {
+	parts := file.Get("parts")
+	return parts != nil && slices.ContainsFunc(parts.Items, func(p *document.Node) bool { return p.GetText("each") == name })
 }
 
 // FromProfile writes a source file that uses a profile. Values are texts, or YAML for lists; variables without one stay as the profile has

@@ -30,6 +30,9 @@ func TestScript(t *testing.T) {
 			"flip":  flip,  // flip GLOB: invert a byte in the middle of the first file that matches
 			"first": firstOf,
 			"sleep": sleep, // sleep DURATION
+
+			"fixture":  makeFixture, // fixture sophora|js7 DIR: what the product keeps on disk
+			"sametree": sameTree,    // sametree DIR DIR: same names, contents, modes, times and owners
 		},
 	})
 }

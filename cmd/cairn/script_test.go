@@ -2,13 +2,21 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
+	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"cairn/tests/fixture"
 )
 
 // exits runs a command and compares its exit code: testscript knows success and failure only.
@@ -69,4 +77,73 @@ func sleep(ts *testscript.TestScript, neg bool, args []string) {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	time.Sleep(d)
+}
+
+// scriptTB lets a script call what is made for tests.
+type scriptTB struct {
+	testing.TB // nil: only what is below is called
+	ts         *testscript.TestScript
+}
+
+func (scriptTB) Helper()                             {}
+func (b scriptTB) Fatal(args ...any)                 { b.ts.Fatalf("%s", fmt.Sprint(args...)) }
+func (b scriptTB) Fatalf(format string, args ...any) { b.ts.Fatalf(format, args...) }
+
+func makeFixture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fixture NAME DIR")
+	}
+	dir := ts.MkAbs(args[1])
+	switch args[0] {
+	case "sophora":
+		fixture.Sophora(scriptTB{ts: ts}, dir)
+	case "js7":
+		fixture.JS7(scriptTB{ts: ts}, dir)
+	default:
+		ts.Fatalf("there is no fixture %s", args[0])
+	}
+}
+
+// sameTree compares two trees as a restore has to bring them back.
+func sameTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sametree DIR DIR")
+	}
+	if d := cmp.Diff(listTree(ts, args[0]), listTree(ts, args[1])); d != "" {
+		ts.Fatalf("%s and %s differ: -first +second\n%s", args[0], args[1], d)
+	}
+}
+
+// listTree tells each entry below a directory in one line, with the content of files.
+func listTree(ts *testscript.TestScript, dir string) []string {
+	dir = ts.MkAbs(dir)
+	var list []string
+	ts.Check(filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		owner := info.Sys().(*syscall.Stat_t)
+		line := fmt.Sprintf("%s %s %d:%d", strings.TrimPrefix(name, dir), info.Mode(), owner.Uid, owner.Gid)
+		switch {
+		case d.Type().IsRegular():
+			data, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			line += fmt.Sprintf(" %s %s", info.ModTime().Format(time.RFC3339Nano), fixture.SHA1(data))
+		case d.Type()&fs.ModeSymlink != 0:
+			to, err := os.Readlink(name)
+			if err != nil {
+				return err
+			}
+			line += " -> " + to
+		}
+		list = append(list, line)
+		return nil
+	}))
+	return list
 }

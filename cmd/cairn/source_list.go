@@ -21,7 +21,11 @@ validate" says what is wrong. A file in a directory that is searched earlier hid
 Examples:
   cairn source list
   cairn source list --json | jq -r 'select(.next) | [.next, .name] | @tsv'
-  cairn source list --sources ./sources`,
+  cairn source list --sources ./sources
+  cairn source list --profiles                     what "source new" can begin with`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "profiles", Usage: "list profiles instead: those of the program and your own, and the variables that they need"},
+		},
 		Action: func(c *cli.Context) error { return e.runSourceList(c) },
 	})
 }
@@ -33,6 +37,9 @@ func (e *env) runSourceList(c *cli.Context) error {
 	dirs, err := e.sourceDirs(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("profiles") {
+		return e.printProfiles(dirs)
 	}
 	all, err := source.Load(dirs, parseOptions(dirs))
 	if err != nil {

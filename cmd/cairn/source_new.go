@@ -29,6 +29,7 @@ Examples:
   cairn source new postgres crm --set databases=crm,crm_archive --to /etc/cairn/sources/crm.yaml
   cairn source new home --to -                     to standard output`,
 		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the source, as the second argument; default the profile's"},
 			&cli.StringSliceFlag{Name: "set", Usage: "give a variable a value: `VARIABLE=VALUE` (repeat for others)"},
 			&cli.StringFlag{Name: "to", Usage: "write to `FILE`, or to standard output with -; default NAME.yaml in the first directory of --sources"},
 		},
@@ -56,7 +57,10 @@ func (e *env) runSourceNew(c *cli.Context) error {
 		return hint(usage("source new: name a profile, and perhaps the source"), "profiles are "+dash(strings.Join(o.ProfileNames, ", ")))
 	}
 	profile := c.Args().First()
-	name := first(c.Args().Get(1), profile)
+	if c.String("name") != "" && c.NArg() == 2 {
+		return usage("source new: --name and a second argument exclude each other")
+	}
+	name := first(c.String("name"), c.Args().Get(1), profile)
 	to := first(c.String("to"), filepath.Join(dirs[0], name+".yaml"))
 	if to != "-" && exists(to) {
 		return usage("source new: %s exists and is not replaced", to)
@@ -69,7 +73,7 @@ func (e *env) runSourceNew(c *cli.Context) error {
 	if err != nil {
 		return sourceError(err)
 	}
-	if err := e.askVariables(vars, given); err != nil {
+	if err := e.askVariables(profile, vars, given); err != nil {
 		return err
 	}
 	text, err := source.FromProfile(name, profile, given, o)
@@ -104,7 +108,7 @@ func assignments(list []string) (map[string]string, error) {
 }
 
 // askVariables completes the values of a profile's variables: by asking, where somebody can answer.
-func (e *env) askVariables(vars []source.Variable, given map[string]string) error {
+func (e *env) askVariables(profile string, vars []source.Variable, given map[string]string) error {
 	known := map[string]bool{}
 	var missing []source.Variable
 	for _, v := range vars {
@@ -123,7 +127,8 @@ func (e *env) askVariables(vars []source.Variable, given map[string]string) erro
 	}
 	in, ok := e.stdin.(*os.File)
 	if !ok || !isTerminal(in) {
-		return usage("source new: these variables need a value: %s", strings.Join(describeVariables(missing), "; "))
+		return hint(usage("source new: these variables need a value: %s", strings.Join(describeVariables(missing), "; ")),
+			"give each with --set VARIABLE=VALUE; `cairn source show --profile "+profile+"` tells all of them")
 	}
 	answers := bufio.NewScanner(in)
 	for _, v := range missing {
@@ -194,6 +199,7 @@ func (e *env) saidNew(f *source.File, to string) error {
 		}
 		e.say("  %s", s)
 	}
+	e.doubt(f)
 	e.say("next: `cairn source show %s`", f.Name)
 	return nil
 }

@@ -22,9 +22,11 @@ shown by where they are. Nothing is run and no secret is read.
 Examples:
   cairn source show seafile
   cairn source show seafile --expanded
-  cairn source show ./new.yaml --effective >complete.yaml`,
+  cairn source show ./new.yaml --effective >complete.yaml
+  cairn source show --profile sophora-primary      a profile, with its variables`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "effective", Usage: "print the file with its profile put in"},
+			&cli.BoolFlag{Name: "profile", Usage: "show the profile of this name instead: its variables, and how it is written"},
 			&cli.BoolFlag{Name: "expanded", Usage: "print the file with its profile and the values of variables"},
 		},
 		Action: func(c *cli.Context) error { return e.runSourceShow(c) },
@@ -34,6 +36,9 @@ Examples:
 func (e *env) runSourceShow(c *cli.Context) error {
 	if c.Bool("effective") && c.Bool("expanded") {
 		return usage("source show: --effective and --expanded exclude each other")
+	}
+	if c.Bool("profile") {
+		return e.showProfile(c)
 	}
 	f, err := e.oneSource(c)
 	if err != nil {
@@ -51,6 +56,7 @@ func (e *env) runSourceShow(c *cli.Context) error {
 		_, err = e.stdout.Write(source.Expanded(f))
 		return err
 	}
+	e.doubt(f)
 	return e.printSource(f)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"cairn/agent/document"
 	"cairn/agent/source"
+	profiles "cairn/agent/source/profile"
 )
 
 func sourceValidateCommand(e *env) *cli.Command {
@@ -18,7 +19,8 @@ func sourceValidateCommand(e *env) *cli.Command {
 caret. Nothing is run, no database is asked, and no secret is read. The exit code is 2 when a file has mistakes.
 
 Checked are: keys and kinds of values, variables, schedules, patterns, paths (absolute; no part within another one; what a restore
-removes, empties or rewrites within its roots), hooks, guards, and that no secret is written in the file.
+removes, empties or rewrites within its roots), hooks, guards, and that no secret is written in the file. What is allowed and would
+nevertheless be missed on the day of a restore is told as a warning.
 
 Examples:
   cairn source validate
@@ -70,10 +72,13 @@ func (e *env) printValidated(l source.Loaded) error {
 		m := map[string]any{"type": "validation", "name": l.Name, "path": l.Path, "valid": l.Err == nil}
 		if l.Err != nil {
 			m["problems"] = problemsJSON(l.Err)
+		} else if doubts := profiles.Doubts(l.File); len(doubts) > 0 {
+			m["doubts"] = doubts
 		}
 		return e.printJSON(m)
 	}
 	if l.Err == nil {
+		e.doubt(l.File)
 		e.print("%s is valid: %s", printable(l.Path), printable(l.Name))
 		return nil
 	}
