@@ -282,10 +282,12 @@ type ForgetReport struct {
 	Record chunk.ID
 	// Away names the members that could not be reached, or refused: the snapshots are ignored there, too, and deleted by the next prune.
 	Away map[string]error
+	// Revived names the snapshots that somebody promoted at the same moment: they go on under the second id.
+	Revived map[chunk.ID]chunk.ID
 }
 
 // Forget forgets snapshots: a gc record that names them is published on all members that are there, so that no member that was away
-// brings them back, and then they are deleted. Their blobs stay until they are pruned. It needs a key that can read.
+// brings them back, and then they are deleted; but what a reference came to stand for meanwhile is published again. Their blobs stay until they are pruned. It needs a key that can read.
 func (a *Archive) Forget(ctx context.Context, ids []chunk.ID, r Record) (*ForgetReport, error) {
 	report := &ForgetReport{Away: map[string]error{}}
 	if len(ids) == 0 {
@@ -296,6 +298,11 @@ func (a *Archive) Forget(ctx context.Context, ids []chunk.ID, r Record) (*Forget
 		return report, err
 	}
 	report.Record = r.ID
+	// Before anything is deleted, and after the record: who promotes publishes and then reads the records.
+	revived, err := a.revive(ctx, ids)
+	if report.Revived = revived; err != nil {
+		return report, err
+	}
 	return report, a.removeForgotten(ctx, ids, report)
 }
 

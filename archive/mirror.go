@@ -211,6 +211,9 @@ func (a *Archive) verifierOf(name string) func([]byte) error {
 		}
 		return func(data []byte) error { return verifyNamed(id, data) }
 	}
+	if id, ok := ParseRefName(name); ok {
+		return func(data []byte) error { return a.verifyRef(id, data) }
+	}
 	id, mark, ok := ParseSnapshotName(name)
 	if !ok || a.Forgotten(id) {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"cairn/snapshot"
 )
 
-// MirroredPrefixes are the folders of key slots, of gc records, and of snapshots with their marks. A record comes before the snapshots
+// MirroredPrefixes are the folders of key slots, of gc records, and of snapshots with their marks and the references to them. A record comes before the snapshots
 // that it forgets.
 func MirroredPrefixes() []string { return []string{keyPrefix, recordPrefix, snapshotPrefix} }
 
@@ -26,6 +26,9 @@ func Mirrored(name string) bool {
 		return err == nil
 	}
 	if _, ok := ParseRecordName(name); ok {
+		return true
+	}
+	if _, ok := ParseRefName(name); ok {
 		return true
 	}
 	_, _, ok := ParseSnapshotName(name)
@@ -56,6 +59,9 @@ func (a *Archive) VerifyCopy(name string, data []byte) error {
 		}
 		_, err := a.openRecord(id, data)
 		return err
+	}
+	if id, ok := ParseRefName(name); ok {
+		return a.verifyRef(id, data)
 	}
 	id, mark, ok := ParseSnapshotName(name)
 	switch {

@@ -73,6 +73,7 @@ type Archive struct {
 	repairs        repairs
 	listings       listings
 	gc             gcState
+	references     refState
 	condemnedPacks condemnedCache
 	emptied        atomic.Uint64 // how often the local index was emptied: what it knew of packs that are gone is lost with that
 	whole          sync.Mutex    // of ReadDirectory: one pack that has to be read whole at a time

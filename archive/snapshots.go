@@ -36,20 +36,26 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // SnapshotIDs lists the snapshots by name: for each, whether it carries the mark that it was validated.
 func (a *Archive) SnapshotIDs(ctx context.Context) (map[chunk.ID]bool, error) {
+	ids, _, err := a.listSnapshots(ctx)
+	return ids, err
+}
+
+// listSnapshots is SnapshotIDs, and returns the names of the listing, in which references stand, too.
+func (a *Archive) listSnapshots(ctx context.Context) (map[chunk.ID]bool, map[string]memberMask, error) {
 	// The records come second: who forgets publishes his record first.
 	names, _, err := a.listCopies(ctx, snapshotPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("list snapshots: %w", err)
+		return nil, nil, fmt.Errorf("list snapshots: %w", err)
 	}
 	ids := snapshotIDs(names)
 	if a.keys == nil {
-		return ids, nil // nothing would prove that a record is the root's
+		return ids, names, nil // nothing would prove that a record is the root's
 	}
 	if err := a.readRecordsLately(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	maps.DeleteFunc(ids, func(id chunk.ID, _ bool) bool { return a.Forgotten(id) })
-	return ids, nil
+	return ids, names, nil
 }
 
 // snapshotIDs finds the snapshots among names, and which have their mark. Other names are not ours; docs/format.md §1.
@@ -75,21 +81,27 @@ func (a *Archive) needReadKey() error {
 	return nil
 }
 
-// Snapshots reads all snapshots, the oldest first. Those that cannot be read or trusted are in damaged; they do not
+// Snapshots reads all snapshots, the oldest first, with the names of the references that stand for them. Those that cannot be read or trusted are in damaged; they do not
 // keep the others from being listed.
 func (a *Archive) Snapshots(ctx context.Context) (list []*snapshot.Snapshot, damaged []*SnapshotError, err error) {
 	if err := a.needReadKey(); err != nil {
 		return nil, nil, err
 	}
-	ids, err := a.SnapshotIDs(ctx)
+	ids, names, err := a.listSnapshots(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	list, damaged, err = a.ReadSnapshots(ctx, ids)
-	if err == nil {
-		a.dropSnapshots(ids)
+	if err != nil {
+		return list, damaged, err
 	}
-	return list, damaged, err
+	refs, err := a.readRefs(ctx, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	nameRefs(list, refs)
+	a.dropSnapshots(ids)
+	return list, damaged, nil
 }
 
 // ReadSnapshots reads snapshots that were listed, the oldest first; ids says of each whether it carries its mark. Those that cannot be

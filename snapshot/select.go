@@ -23,7 +23,10 @@ const minPrefix = 4
 //	     | "latest@" TIME               the newest of the list that began at or before TIME
 //	     | SERIES | SERIES "~" N        the newest of a series, the N-th before it
 //	     | SERIES "@" TIME              the last of the series that began at or before TIME (ParseTime)
+//	     | REF | "ref:" REF             the snapshot that a reference stands for, as in "live"
 //
+// "latest" comes first. A text that fits more than one of the others (an id, a series, a reference) is ambiguous, and never one of them by
+// chance: "ref:live" is the reference in any case, "live@now" the series.
 // A series may contain ":", "@" and "~", as in "web1:/srv/data". So every ":/" may begin the path; the
 // longest SNAP that names a snapshot or a series of the list is taken. Where the series "web1"
 // exists beside it, "web1@now:/srv/data" reaches the path in the shorter one.
@@ -50,14 +53,18 @@ type selector struct {
 	all   []*Snapshot
 	valid []*Snapshot // complete ones, oldest first
 	known map[string]bool
+	refs  map[string]*Snapshot
 	bad   *SelectError // a near miss: the series is right and what follows it is wrong
 }
 
 func newSelector(list []*Snapshot, spec string, now time.Time) *selector {
-	f := &selector{spec: spec, now: now, all: list, known: make(map[string]bool)}
+	f := &selector{spec: spec, now: now, all: list, known: make(map[string]bool), refs: make(map[string]*Snapshot)}
 	for _, s := range list {
 		if s.Series != "" {
 			f.known[s.Series] = true
+		}
+		for _, name := range s.Refs {
+			f.refs[name] = s
 		}
 		if !s.Incomplete {
 			f.valid = append(f.valid, s)
@@ -74,6 +81,15 @@ func (f *selector) resolve(text string) (*Snapshot, error) {
 		return f.back(f.valid, "the archive", 0)
 	}
 	byID := f.withPrefix(text)
+	if s := f.refs[text]; s != nil {
+		if f.known[text] {
+			return nil, f.fail(ErrAmbiguous, "both a reference and a series", "write ref:"+text+" for the reference, or "+text+"@now for the series")
+		}
+		if len(byID) > 0 {
+			return nil, f.ambiguous("both a reference and the beginning of an id", byID, "give more digits of the id, or write ref:"+text)
+		}
+		return s, nil
+	}
 	if f.known[text] {
 		s, err := f.back(f.ofSeries(text), "series "+strconv.Quote(text), 0)
 		if len(byID) > 0 {
@@ -87,6 +103,9 @@ func (f *selector) resolve(text string) (*Snapshot, error) {
 	}
 	if len(byID) == 1 {
 		return byID[0], nil
+	}
+	if name, ok := strings.CutPrefix(text, "ref:"); ok && f.refs[name] != nil {
+		return f.refs[name], nil
 	}
 	if i := strings.LastIndexByte(text, '~'); i > 0 {
 		if s, err := f.counted(text[:i], text[i+1:]); s != nil || err != nil {
@@ -217,7 +236,10 @@ func (f *selector) unknown(snap string) error {
 	case colon && f.names(before):
 		return f.fail(ErrSpec, "a path in a snapshot begins with /", "write "+before+":/"+snap[len(before)+1:])
 	}
-	return f.fail(ErrNotFound, "neither an id nor a series", f.seriesHint())
+	if name, ok := strings.CutPrefix(snap, "ref:"); ok {
+		return f.fail(ErrNotFound, fmt.Sprintf("no snapshot has the reference %.80q", name), "`cairn tag list` shows the references")
+	}
+	return f.fail(ErrNotFound, "neither an id nor a series nor a reference", f.seriesHint())
 }
 
 func (f *selector) names(text string) bool {

@@ -10,10 +10,11 @@ import (
 
 // Snapshot is one finished backup: a point in time that can be restored.
 type Snapshot struct {
-	// ID, Signer and Incomplete are not part of the encoding: whoever loads the object knows them.
+	// ID, Signer, Incomplete and Refs are not part of the encoding: whoever loads the object knows them.
 	ID         chunk.ID // SHA-256 of the whole stored object
 	Signer     [32]byte // public key of the writer
 	Incomplete bool     // published but not validated: there is no .ok beside it
+	Refs       []string // names of the references that stand for it, in order
 
 	Content []chunk.ID // of the root directory, which stands for "/"
 	Depth   uint8
@@ -114,10 +115,11 @@ func (t Time) Compare(o Time) int {
 }
 
 // SortByTime sorts by start time, snapshots of one time by their ids. "latest" is the last of this order.
-func SortByTime(list []*Snapshot) { slices.SortFunc(list, compareAge) }
+func SortByTime(list []*Snapshot) { slices.SortFunc(list, (*Snapshot).Compare) }
 
-func compareAge(a, b *Snapshot) int {
-	return cmp.Or(a.Start.Compare(b.Start), bytes.Compare(a.ID[:], b.ID[:]))
+// Compare orders snapshots by their start, those of one time by their ids.
+func (s *Snapshot) Compare(o *Snapshot) int {
+	return cmp.Or(s.Start.Compare(o.Start), bytes.Compare(s.ID[:], o.ID[:]))
 }
 
 // Filter chooses snapshots; the zero Filter chooses all.
@@ -127,6 +129,7 @@ type Filter struct {
 	Source    string   // exactly this source,
 	Role      string   // role
 	Component string   // and component
+	Ref       string   // the one for which this reference stands
 	Tags      []string // every one of these tags
 	Paths     []string // every one of these among the paths that were backed up
 }
@@ -145,7 +148,8 @@ func (f Filter) Apply(list []*Snapshot) []*Snapshot {
 // Match says whether the snapshot fits.
 func (f Filter) Match(s *Snapshot) bool {
 	return fits(f.Host, s.Host) && fits(f.Series, s.Series) && fits(f.Source, s.Source) && fits(f.Role, s.Role) &&
-		fits(f.Component, s.Component) && containsAll(s.Tags, f.Tags) && containsAll(s.Paths, f.Paths)
+		fits(f.Component, s.Component) &&
+		(f.Ref == "" || slices.Contains(s.Refs, f.Ref)) && containsAll(s.Tags, f.Tags) && containsAll(s.Paths, f.Paths)
 }
 
 func fits(want, have string) bool { return want == "" || want == have }

@@ -198,7 +198,8 @@ func (x *extension) stays(name string) bool {
 		return !x.a.Forgotten(id)
 	}
 	_, record := archive.ParseRecordName(name)
-	return record || name == archive.CardName || strings.HasPrefix(name, "keys/") && archive.Mirrored(name)
+	_, ref := archive.ParseRefName(name)
+	return record || ref || name == archive.CardName || strings.HasPrefix(name, "keys/") && archive.Mirrored(name)
 }
 
 // one looks at the lock of an object, makes it longer if it is too short, and returns when it ends then.

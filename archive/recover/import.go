@@ -133,6 +133,7 @@ const (
 	magicSlot     = "CAIRNKEY"
 	magicSnapshot = "CAIRNSNP"
 	magicMark     = "CAIRNVAL"
+	magicRef      = "CAIRNREF"
 	magicSize     = 8
 )
 

@@ -24,7 +24,7 @@ func (i *importer) take(ctx context.Context, m archive.Member, info remote.Info)
 	switch kind {
 	case magicShard:
 		return i.takeShard(ctx, m, info)
-	case magicSlot, magicSnapshot, magicMark:
+	case magicSlot, magicSnapshot, magicMark, magicRef:
 		data, err := remote.ReadAll(ctx, m.Store, info.Name, maxMirrored)
 		if err != nil {
 			return i.strange(ctx)
@@ -56,7 +56,7 @@ func (i *importer) magic(ctx context.Context, m archive.Member, info remote.Info
 		switch magic := string(head[:magicSize]); magic {
 		case magicShard:
 			return magic, nil
-		case magicSlot, magicSnapshot, magicMark:
+		case magicSlot, magicSnapshot, magicMark, magicRef:
 			if from == 0 {
 				return magic, nil
 			}
@@ -113,7 +113,7 @@ func prove(data []byte) (*pack.Header, error) {
 	return nil, pack.ErrTruncated
 }
 
-// takeCopy proves a slot, a snapshot or a mark and puts it on all members.
+// takeCopy proves a slot, a snapshot, a mark or a reference and puts it on all members.
 func (i *importer) takeCopy(ctx context.Context, kind string, data []byte) error {
 	name, snapshot := "", false
 	switch kind {
@@ -128,6 +128,10 @@ func (i *importer) takeCopy(ctx context.Context, kind string, data []byte) error
 	case magicMark:
 		if id, err := i.keys.DecodeMark(data); err == nil {
 			name = "snapshots/" + chunk.ID(id).String() + ".ok"
+		}
+	case magicRef:
+		if _, err := i.keys.DecodeRef(data); err == nil {
+			name = "snapshots/" + chunk.Sum(data).String() + ".ref"
 		}
 	}
 	if name == "" {

@@ -12,6 +12,7 @@ const (
 	LabelSnapshot = labelPrefix + "snapshot"
 	LabelValid    = labelPrefix + "valid"
 	LabelRecord   = labelPrefix + "gc"
+	LabelRef      = labelPrefix + "ref"
 	labelWriter   = labelPrefix + "writer"
 )
 

@@ -262,6 +262,8 @@ func (e *env) named(c *cli.Context, list []*snapshot.Snapshot, damaged []*archiv
 			return f, err
 		case path != "":
 			return f, hint(usage("forget: %s is a path in a snapshot", printable(spec)), "`cairn rewrite` takes paths out of snapshots")
+		case len(s.Refs) > 0:
+			return f, hint(fmt.Errorf("the reference %s stands for snapshot %s", s.Refs[0], s.ID.Short()), "promote another one, or `cairn tag demote --ref "+s.Refs[0]+"` first, if you are sure")
 		case s.Pinned:
 			return f, hint(fmt.Errorf("snapshot %s is pinned", s.ID.Short()), "`cairn tag "+s.ID.Short()+" --unpin` first, if you are sure")
 		}
@@ -304,9 +306,15 @@ func (e *env) forget(ctx context.Context, c *cli.Context, a *archive.Archive, f 
 
 // forgetSnapshots removes snapshots from the archive. Members that are away lose them when they are back.
 func (e *env) forgetSnapshots(ctx context.Context, a *archive.Archive, ids []chunk.ID) error {
+	if err := a.AllRefs(); err != nil && len(ids) > 0 {
+		return err
+	}
 	r, err := a.Forget(ctx, ids, archive.Record{Time: e.now(), Program: programName()})
 	if err != nil {
 		return err
+	}
+	for old, id := range r.Revived {
+		e.say("note: snapshot %s was promoted meanwhile: it stays, as %s", old.Short(), id.Short())
 	}
 	for _, member := range slices.Sorted(maps.Keys(r.Away)) {
 		e.say("note: %s still has them (%v): they are ignored there, and removed when it is back", member, r.Away[member])

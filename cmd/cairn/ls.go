@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"cairn/archive"
 	"cairn/snapshot"
-	"cairn/snapshot/pattern"
 )
 
 func lsCommand(e *env) *cli.Command {
@@ -73,12 +71,17 @@ func (e *env) printNode(path string, n *snapshot.Node, long bool) error {
 	if e.json {
 		return e.printJSON(nodeJSON(path, n))
 	}
+	return e.printNodeWith(path, n, long, "")
+}
+
+// printNodeWith prints a node as text, and something behind it.
+func (e *env) printNodeWith(path string, n *snapshot.Node, long bool, behind string) error {
 	name := printable(path)
 	if n.Type == snapshot.Dir {
 		name += "/"
 	}
 	if !long {
-		e.print("%s", name)
+		e.print("%s%s", name, behind)
 		return nil
 	}
 	if n.Type == snapshot.Symlink {
@@ -87,7 +90,7 @@ func (e *env) printNode(path string, n *snapshot.Node, long bool) error {
 	if n.Error != "" {
 		name += "  [not stored whole: " + n.Error + "]"
 	}
-	e.print("%s %-8s %-8s %10s  %s  %s", fileMode(n), owner(n.User, n.UID), owner(n.Group, n.GID), sizeOf(n), n.Mtime.Time().Format("2006-01-02 15:04:05"), name)
+	e.print("%s %-8s %-8s %10s  %s  %s%s", fileMode(n), owner(n.User, n.UID), owner(n.Group, n.GID), sizeOf(n), n.Mtime.Time().Format("2006-01-02 15:04:05"), name, behind)
 	return nil
 }
 
@@ -189,89 +192,4 @@ func joinPath(dir, below string) string {
 		below = below[1:]
 	}
 	return dir + "/" + below
-}
-
-func findCommand(e *env) *cli.Command {
-	return command(e, &cli.Command{
-		Name: "find", Usage: "find files in snapshots", ArgsUsage: "PATTERN…",
-		Description: `Looks for names in all snapshots, or in those that the flags choose. Patterns have gitignore syntax:
-"*.conf" matches at any depth, "/etc/*.conf" the absolute path.
-
-Examples:
-  cairn find '*.conf'
-  cairn find --snapshot latest '/home/anna/**/thesis*'
-  cairn find --newest report.odt`,
-		Flags: append([]cli.Flag{
-			&cli.StringSliceFlag{Name: "snapshot", Aliases: []string{"s"}, Usage: "look in `SNAPSHOT` only"},
-			&cli.BoolFlag{Name: "newest", Usage: "stop at the newest snapshot that has a match"},
-			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show mode, owner, size and time"},
-			salvageFlag(),
-		}, selectFlags()...),
-		Action: func(c *cli.Context) error { return e.runFind(c) },
-	})
-}
-
-func (e *env) runFind(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return usage("find: give a pattern")
-	}
-	m, err := readPatterns(c.Args().Slice(), nil)
-	if err != nil {
-		return err
-	}
-	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
-		list, _, err := e.listSnapshots(c, a)
-		if err != nil {
-			return err
-		}
-		if specs := c.StringSlice("snapshot"); len(specs) > 0 {
-			var chosen []*snapshot.Snapshot
-			for _, spec := range specs {
-				s, _, err := snapshot.Select(list, spec, e.now())
-				if err != nil {
-					return err
-				}
-				chosen = append(chosen, s)
-			}
-			list = chosen
-		}
-		total := 0
-		for i := len(list) - 1; i >= 0; i-- { // the newest first
-			n, err := e.findIn(ctx, a, list[i], m, c.Bool("long"))
-			if err != nil && exitCode(ctx, err) == exitDamage && (list[i].Incomplete || forgotten(ctx, a, list[i])) {
-				e.warn("snapshot %s is incomplete, or was forgotten meanwhile: %v", list[i].ID.Short(), err)
-				err = nil
-			}
-			if err != nil {
-				return err
-			}
-			if total += n; n > 0 && c.Bool("newest") {
-				break
-			}
-		}
-		if total == 0 {
-			return &exitError{exitFailed, errors.New("nothing matches")}
-		}
-		return nil
-	})
-}
-
-func (e *env) findIn(ctx context.Context, a *archive.Archive, s *snapshot.Snapshot, m *pattern.List, long bool) (found int, err error) {
-	w := a.Walker()
-	err = w.Walk(ctx, s.Content, s.Depth, func(path string, n *snapshot.Node) error {
-		path = joinPath("", path)
-		if !m.Match(path, n.Type == snapshot.Dir) {
-			return nil
-		}
-		if found++; found == 1 && !e.json {
-			e.print("%s  %s  %s", s.ID.Short(), s.Start.Time().Format("2006-01-02 15:04:05"), printable(s.Series))
-		}
-		if e.json {
-			j := nodeJSON(path, n)
-			j["snapshot"] = s.ID.String()
-			return e.printJSON(j)
-		}
-		return e.printNode(path, n, long)
-	})
-	return found, err
 }

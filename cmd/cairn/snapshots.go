@@ -24,6 +24,7 @@ func selectFlags() []cli.Flag {
 		&cli.StringFlag{Name: "source", Usage: "only snapshots of the source `NAME`"},
 		&cli.StringFlag{Name: "role", Usage: "only snapshots of hosts with the role `NAME`"},
 		&cli.StringFlag{Name: "component", Usage: "only snapshots of the component `NAME`"},
+		&cli.StringFlag{Name: "ref", Usage: "only the snapshot for which the reference `NAME` stands"},
 		&cli.StringSliceFlag{Name: "tag", Usage: "only snapshots with `TAG`"},
 		&cli.StringSliceFlag{Name: "path", Usage: "only snapshots in which `PATH` was backed up"},
 	}
@@ -37,6 +38,7 @@ func snapshotsCommand(e *env) *cli.Command {
   checkpoint  made by a long backup that is at work or was interrupted: the files that were finished can be restored by its id
   partial     something could not be read; "errors" says how much
   degraded    some packs have fewer shards than the layout wants; "cairn repair" heals that
+  ref NAME    the reference NAME stands for it ("cairn tag promote"); no rule of "cairn forget" removes it
   pinned      no rule of "cairn forget" removes it
   expires     "cairn forget" keeps it until then and removes it afterwards
 NEW is what a backup added to the archive, compressed.
@@ -45,6 +47,7 @@ Examples:
   cairn snapshots
   cairn snapshots --host web1 --tag nightly --json
   cairn snapshots --role primary --component cms
+  cairn snapshots --ref live --json
   cairn snapshots latest`,
 		Flags:  selectFlags(),
 		Action: func(c *cli.Context) error { return e.runSnapshots(c) },
@@ -67,7 +70,7 @@ func (e *env) listSnapshots(c *cli.Context, a *archive.Archive) (list []*snapsho
 // snapshotFilter is what the select flags say.
 func snapshotFilter(c *cli.Context) snapshot.Filter {
 	return snapshot.Filter{Host: c.String("host"), Series: c.String("series"), Source: c.String("source"), Role: c.String("role"),
-		Component: c.String("component"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
+		Component: c.String("component"), Ref: c.String("ref"), Tags: c.StringSlice("tag"), Paths: c.StringSlice("path")}
 }
 
 func (e *env) runSnapshots(c *cli.Context) error {
@@ -169,6 +172,9 @@ func remarks(s *snapshot.Snapshot, now time.Time) string {
 	if len(s.Degraded) > 0 {
 		r = append(r, "degraded")
 	}
+	for _, name := range s.Refs {
+		r = append(r, "ref "+name)
+	}
 	if s.Pinned {
 		r = append(r, "pinned")
 	}
@@ -198,6 +204,9 @@ func snapshotJSON(s *snapshot.Snapshot) map[string]any {
 		}
 	}
 	m["checkpoint"], m["pinned"] = s.Checkpoint, s.Pinned
+	if len(s.Refs) > 0 {
+		m["refs"] = s.Refs
+	}
 	if !s.Expires.IsZero() {
 		m["expires"] = s.Expires.Time().UTC().Format(time.RFC3339Nano)
 	}

@@ -39,6 +39,7 @@ func sourceCommands(e *env) []*cli.Command {
 		sourceNewCommand(e),
 		sourcePlanCommand(e),
 		sourceRestoreCommand(e),
+		sourceVerifyCommand(e),
 		sourceUnitCommand(e),
 	}
 }

@@ -15,12 +15,15 @@ import (
 
 func tagCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
-		Name: "tag", Usage: "change tags, pins and expiries of snapshots", ArgsUsage: "SNAPSHOT…",
+		Name: "tag", Usage: "change tags, pins and expiries of snapshots, and references to them", ArgsUsage: "SNAPSHOT…",
 		Description: `Changes tags, pins and expiries. Snapshots are immutable, so a changed one is a new object with a new id that remembers
 the old one as its original; the old one is removed.
 
 No rule of "cairn forget" removes a pinned snapshot. One with an expiry is kept by "cairn forget" until then, and removed afterwards
 whatever the rules say, unless it is pinned.
+
+References are names that stand for one snapshot each: "cairn tag promote", "cairn tag demote" and "cairn tag list". They do not change the
+snapshot.
 
 Examples:
   cairn tag latest --add verified
@@ -28,7 +31,9 @@ Examples:
   cairn tag latest~1 --set a --set b
   cairn tag 4f3a91c2 --pin
   cairn tag latest --expire-at 90d
-  cairn tag 4f3a91c2 --unpin --expire-at never`,
+  cairn tag 4f3a91c2 --unpin --expire-at never
+  cairn tag promote latest --ref live`,
+		Subcommands: []*cli.Command{tagPromoteCommand(e), tagDemoteCommand(e), tagListCommand(e)},
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "add", Usage: "add `TAG`"},
 			&cli.StringSliceFlag{Name: "remove", Usage: "remove `TAG`"},

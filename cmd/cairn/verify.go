@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -18,9 +20,9 @@ import (
 
 func verifyCommand(e *env) *cli.Command {
 	return command(e, &cli.Command{
-		Name: "verify", Usage: "prove that a tree of a known product is whole", ArgsUsage: "DIR",
-		Description: `Reads a directory in the format of a product and tells everything for which a restore from it would lose something or fail: what is
-damaged, missing, in the wrong place, or there twice. No archive is needed, and nothing is changed. "cairn check" proves that an archive
+		Name: "verify", Usage: "prove that a tree of a known product is whole", ArgsUsage: "DIR|SNAPSHOT[:PATH]",
+		Description: `Reads a directory, or one in a snapshot, in the format of a product and tells everything for which a restore from it would lose something or fail: what is
+damaged, missing, in the wrong place, or there twice. Nothing is changed, and for a directory no archive is needed. "cairn check" proves that an archive
 gives back the bytes that it was given; this proves that those bytes were a good backup.
 
 Formats:
@@ -38,17 +40,22 @@ problem is one object with path, kind, severity, message and effect, and the las
 Memory: names are remembered to find duplicates, 16 to 43 bytes each; --memory bounds that. When it is not enough a warning says which check
 is incomplete.
 
+In a snapshot, --dump names a file of the same snapshot, and dumps that the run of a source made are found by themselves. A whole snapshot without
+--format is verified as "cairn tag promote" does it: against the source file in it, or by reading all its data.
+
 Examples:
   cairn verify --format modeshape /srv/bkup/2026-11-22
   cairn verify --format content-tree /var/lib/fedora/fcrepo.binary.directory
   cairn verify --format seafile --dump seafile_db.sql /opt/seafile/seafile-data
-  cairn verify --format ocfl /srv/fcrepo/data/ocfl-root --json | jq -r 'select(.severity == "error") | .path'`,
-		Flags: []cli.Flag{
+  cairn verify --format ocfl /srv/fcrepo/data/ocfl-root --json | jq -r 'select(.severity == "error") | .path'
+  cairn verify --format seafile latest:/opt/seafile/seafile-data
+  cairn verify live`,
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "`FORMAT` of the tree: " + strings.Join(verify.Formats(), ", ")},
 			&cli.StringSliceFlag{Name: "dump", Usage: "with seafile: `FILE` with the SQL dump of seafile_db (repeat for others)"},
 			&cli.StringFlag{Name: "memory", Usage: "remember names in at most `SIZE` bytes", Value: "512M"},
 			&cli.IntFlag{Name: "workers", Usage: "read and hash `N` files at once; default one for each processor"},
-		},
+		}, selectFlags()...),
 		Action: func(c *cli.Context) error { return e.runVerify(c) },
 	})
 }
@@ -58,9 +65,9 @@ func (e *env) runVerify(c *cli.Context) error {
 	switch {
 	case c.NArg() != 1:
 		return usage("verify: name one directory, got %d arguments", c.NArg())
-	case format == "":
+	case format == "" && isDirectory(c.Args().First()):
 		return usage("verify: --format is missing: one of %s", strings.Join(verify.Formats(), ", "))
-	case !slices.Contains(verify.Formats(), format):
+	case format != "" && !slices.Contains(verify.Formats(), format):
 		return usage("verify: unknown format %q: one of %s", format, strings.Join(verify.Formats(), ", "))
 	case format != "seafile" && len(c.StringSlice("dump")) > 0:
 		return usage("verify: --dump is for the format seafile")
@@ -72,6 +79,9 @@ func (e *env) runVerify(c *cli.Context) error {
 		return &exitError{exitUsage, fmt.Errorf("verify: --memory: %w", err)}
 	}
 	o := verify.Options{Workers: c.Int("workers"), Memory: int64(memory), Progress: new(verify.Progress)}
+	if !isDirectory(c.Args().First()) {
+		return e.runVerifySnapshot(c, format, o)
+	}
 	for _, name := range c.StringSlice("dump") {
 		d, err := dumpFile(name)
 		if err != nil {
@@ -82,10 +92,10 @@ func (e *env) runVerify(c *cli.Context) error {
 	dir := c.Args().First()
 	root, err := os.OpenRoot(dir) // links that lead out of it cannot be followed
 	if err != nil {
-		return hint(fmt.Errorf("verify: %w", err), "name a directory; what is in a snapshot has to be restored or mounted first")
+		return fmt.Errorf("verify: %w", err)
 	}
 	defer root.Close() // only read
-	return e.verifyTree(c, root, dir, format, o)
+	return e.verifyTree(c.Context, root.FS(), ".", dir, format, o)
 }
 
 // dumpFile is a dump beside the tree.
@@ -97,8 +107,15 @@ func dumpFile(name string) (verify.Dump, error) {
 	return verify.Dump{Name: name, ModTime: info.ModTime(), Open: func() (io.ReadCloser, error) { return os.Open(name) }}, nil
 }
 
-// verifyTree verifies and tells what it finds, as it is found.
-func (e *env) verifyTree(c *cli.Context, root *os.Root, dir, format string, o verify.Options) error {
+// isDirectory says whether an argument is a directory, or something else in the file system, rather than a snapshot. What looks like a path is
+// never taken for a snapshot.
+func isDirectory(arg string) bool {
+	_, err := os.Stat(arg)
+	return err == nil || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, ".")
+}
+
+// verifyTree verifies the tree at root and tells what it finds, as it is found. dir is its name for people.
+func (e *env) verifyTree(ctx context.Context, fsys fs.FS, root, dir, format string, o verify.Options) error {
 	start, shown := time.Now(), 0
 	var failed error // to print
 	o.Found = func(p verify.Problem) {
@@ -112,7 +129,7 @@ func (e *env) verifyTree(c *cli.Context, root *os.Root, dir, format string, o ve
 	stop := e.watch(func() tick {
 		return tick{verb: "verify", files: uint64(o.Progress.Files.Load()), bytes: uint64(o.Progress.Bytes.Load())}
 	})
-	r, err := verify.Verify(c.Context, root.FS(), ".", format, o)
+	r, err := verify.Verify(ctx, fsys, root, format, o)
 	stop()
 	if err = errors.Join(err, failed); err != nil {
 		return err

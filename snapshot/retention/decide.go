@@ -159,6 +159,9 @@ func (d *decider) special(c *Decision) (counts bool) {
 	if s.Pinned {
 		c.keep("pinned")
 	}
+	for _, name := range s.Refs {
+		c.keep("reference " + name)
+	}
 	switch {
 	case s.Incomplete && s.Pinned:
 	case s.Incomplete:
