@@ -218,7 +218,7 @@ func TestRequirements(t *testing.T) {
 		}
 	}
 	for _, test := range slices.Sorted(maps.Keys(tests)) {
-		for _, row := range tests[test] {
+		for _, row := range slices.Compact(slices.Sorted(slices.Values(tests[test]))) {
 			if !known(row) {
 				t.Errorf("%s names the row %s, which does not exist", test, row)
 			} else if !slices.Contains(listed[row], test) {
