@@ -126,10 +126,7 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 	}
 	w.ForSeries(o.Series)
 	o.Params = a.Chunker()
-	if a.Geometry().N() > manyMembers && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(10)
-		o.MemoryLimit = 32 << 20
-	}
+	o.MemoryLimit = frugal(a)
 	last := a.LastOf(o.Series)
 	series, err := e.chain(ctx, a, &o, last)
 	if err != nil {
@@ -147,7 +144,7 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 		saver = &dryWriter{w}
 		o.Cache = readOnly{o.Cache}
 	}
-	report, err := e.runSource(c, saver, o)
+	report, err := e.readPlain(c, saver, o)
 	stop()
 	if err != nil {
 		return errors.Join(err, e.suspend(ctx, a, w))
@@ -177,12 +174,21 @@ func (e *env) suspend(ctx context.Context, a *archive.Archive, w *archive.Writer
 	return nil
 }
 
-// runSource reads the paths, standard input or a command's output.
 // manyMembers is where packs become so large that the rest has to do with less: with 10+4 a pack that holds a chunk of 8 MiB has 112 MiB,
 // and a backup of 2 GiB of random data peaked at 875 MB before their buffers were bounded, at 415 after, and at 359 to 392 with this.
 const manyMembers = 8
 
-func (e *env) runSource(c *cli.Context, w backup.Saver, o backup.Options) (*backup.Report, error) {
+// frugal returns how much file data a backup may have in flight, 0 for the usual.
+func frugal(a *archive.Archive) int64 {
+	if a.Geometry().N() <= manyMembers || os.Getenv("GOGC") != "" {
+		return 0
+	}
+	debug.SetGCPercent(10)
+	return 32 << 20
+}
+
+// readPlain reads the paths, standard input or a command's output.
+func (e *env) readPlain(c *cli.Context, w backup.Saver, o backup.Options) (*backup.Report, error) {
 	switch {
 	case c.String("stdin") != "":
 		return backup.RunStream(c.Context, w, o, c.String("stdin"), e.stdin, nil)

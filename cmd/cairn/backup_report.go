@@ -35,10 +35,7 @@ func (e *env) tellBackup(c *cli.Context, a *archive.Archive, w *archive.Writer, 
 	if caught != nil {
 		e.tellCatchUp(caught)
 	}
-	if short > 0 {
-		e.warn("the snapshot is degraded: %s fewer than %d shards, because of members that were not reached: %s; the next backup that reaches them heals it, and so does `cairn repair`",
-			plural(uint64(short), "pack has", "packs have"), a.Geometry().N(), strings.Join(lacking(a, caught), ", "))
-	}
+	e.warnDegraded(a, short, caught)
 	stored := caught != nil && !r.Unchanged
 	if r.Incomplete {
 		e.warn("%s could not be read; everything else is stored", plural(r.ErrorCount, "file or directory", "files or directories"))
@@ -51,6 +48,13 @@ func (e *env) tellBackup(c *cli.Context, a *archive.Archive, w *archive.Writer, 
 		return quietExit(exitPartial)
 	}
 	return nil
+}
+
+func (e *env) warnDegraded(a *archive.Archive, short int, caught *archive.CatchUpReport) {
+	if short > 0 {
+		e.warn("the snapshot is degraded: %s fewer than %d shards, because of members that were not reached: %s; the next backup that reaches them heals it, and so does `cairn repair`",
+			plural(uint64(short), "pack has", "packs have"), a.Geometry().N(), strings.Join(lacking(a, caught), ", "))
+	}
 }
 
 // stillShort counts the packs of a snapshot that were stored with fewer than n shards and have not been healed since.

@@ -20,7 +20,8 @@ func TestScript(t *testing.T) {
 			home := filepath.Join(e.WorkDir, "home")
 			e.Setenv("HOME", home)
 			for _, v := range []string{"CAIRN_ARCHIVE", "CAIRN_PASSWORD", "CAIRN_PASSWORD_FILE", "CAIRN_PASSWORD_COMMAND", "CAIRN_KEY_FILE", "CAIRN_CACHE_DIR",
-				"CAIRN_NEW_PASSWORD", "CAIRN_TO_ARCHIVE", "CAIRN_TO_KEY_FILE", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"} {
+				"CAIRN_NEW_PASSWORD", "CAIRN_TO_ARCHIVE", "CAIRN_TO_KEY_FILE", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
+				"XDG_STATE_HOME", "STATE_DIRECTORY", "CAIRN_SOURCES"} {
 				e.Setenv(v, "")
 			}
 			return os.MkdirAll(home, 0o700)

@@ -25,7 +25,8 @@ Examples:
   cairn source new seafile --set home=/opt/seafile
   cairn source validate
   cairn source list
-  cairn source show seafile`,
+  cairn source show seafile
+  cairn source run seafile`,
 		Subcommands: sourceCommands(e),
 	}
 }
@@ -41,6 +42,8 @@ func sourceCommands(e *env) []*cli.Command {
 		sourceRestoreCommand(e),
 		sourceVerifyCommand(e),
 		sourceUnitCommand(e),
+		sourceRunCommand(e),
+		sourceResumeCommand(e),
 	}
 }
 

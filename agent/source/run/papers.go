@@ -33,7 +33,6 @@ func (r *runner) write(done []backup.PartReport) ([]byte, error) {
 			}
 		}
 	}
-	p.Parts = r.built.papers
 	p.Hooks = r.report.Hooks
 	p.Warnings = r.report.Warnings
 	p.Ended = r.o.Now()

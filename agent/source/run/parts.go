@@ -73,7 +73,7 @@ func (r *runner) parts(ctx context.Context) ([]backup.Part, error) {
 			return nil, err
 		}
 	}
-	r.built = b
+	r.built, r.report.Paper.Parts = b, b.papers
 	return append(b.parts,
 		backup.Part{Name: "source file", File: paper.SourceFile, Content: source.Marshal(r.j.File)},
 		backup.Part{Name: "report", File: paper.RunFile, Paper: r.write}), nil
