@@ -13,6 +13,7 @@ import (
 
 	"cairn/agent/source"
 	"cairn/agent/source/driver"
+	"cairn/agent/source/fedora"
 	"cairn/agent/source/restore"
 	"cairn/archive"
 	files "cairn/archive/restore"
@@ -114,6 +115,7 @@ func (e *env) execute(ctx context.Context, c *cli.Context, a *archive.Archive, p
 	progress := new(files.Progress)
 	t := restore.Tools{
 		Databases: databases{driver.Options{TempDir: c.String("temp-dir"), Stderr: e.stderr}},
+		Fedora:    repositories{},
 		Stderr:    e.stderr,
 		Tell:      func(v restore.Event) { e.printEvent(v) },
 		Consent: func(_ context.Context, p *restore.Plan, s source.Step) (bool, error) {
@@ -205,3 +207,14 @@ func (d databases) Restore(ctx context.Context, j restore.Job, src io.Reader) ([
 }
 
 func (d databases) Stopped(p source.Part) ([]string, error) { return driver.Stopped(p) }
+
+// repositories lets plans speak to Fedora. Somebody agreed to the plan, which says what it replaces.
+type repositories struct{}
+
+func (repositories) Restore(ctx context.Context, r restore.Repository) ([]string, error) {
+	done, err := fedora.Restore(ctx, r.Part.Fedora, fedora.RestoreOptions{Name: r.Name, Fill: r.Fill, Size: int64(min(r.Bytes, 1<<62)), Consent: true, Force: r.Force})
+	if done == nil {
+		return nil, err
+	}
+	return done.Warnings, err
+}

@@ -239,7 +239,10 @@ func (e *executor) stream(ctx context.Context, p *Plan, s *Stream) error {
 		}
 		return err
 	case ToRepository:
-		warnings, err := e.tools.Fedora.Restore(ctx, s.Part, func(ctx context.Context, dir string) error { return p.fill(ctx, s, dir) })
+		warnings, err := e.tools.Fedora.Restore(ctx, Repository{
+			Name: p.Source + "-" + s.Part.Name, Part: s.Part, Bytes: s.Bytes, Force: p.Options.ForceFedora,
+			Fill: func(ctx context.Context, dir string) error { return p.fill(ctx, s, dir) },
+		})
 		return e.done(p, s, warnings, err)
 	}
 	f, err := s.origin.view.Open(strings.TrimPrefix(s.From, "/"))

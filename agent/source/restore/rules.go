@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cairn/agent/source"
+	"cairn/agent/source/paper"
 	"cairn/snapshot/pattern"
 )
 
@@ -41,7 +42,8 @@ type rule struct {
 }
 
 // newRules takes the classes of parts and the patterns of trees. at says where a path of the file is in the coordinates in which the rule is asked.
-func newRules(f *source.File, at func(string) string) ([]rule, error) {
+// The tree of a part that was a link is in the snapshot at the place to which it led: noted tells.
+func newRules(f *source.File, noted *paper.Run, at func(string) string) ([]rule, error) {
 	if f == nil {
 		return nil, nil
 	}
@@ -68,6 +70,17 @@ func newRules(f *source.File, at func(string) string) ([]rule, error) {
 			}
 		}
 		list = append(list, r)
+		if noted == nil || p.Tree == nil {
+			continue
+		}
+		if n, ok := noted.Find(p.Name); ok {
+			for _, name := range n.Paths {
+				if led := r; !below(name, r.top) {
+					led.top = at(name)
+					list = append(list, led)
+				}
+			}
+		}
 	}
 	return list, nil
 }

@@ -30,9 +30,18 @@ type Job struct {
 
 // Fedora restores repositories that do it themselves.
 type Fedora interface {
-	// Restore makes a directory that the repository can see, has fill put the backup into it, proves that it is whole, and only then asks the
-	// repository to replace all that it has.
-	Restore(ctx context.Context, p source.Part, fill func(ctx context.Context, dir string) error) (warnings []string, err error)
+	// Restore makes a directory that the repository can see, has it filled, proves that it is whole, and only then asks the repository to
+	// replace all that it has.
+	Restore(ctx context.Context, r Repository) (warnings []string, err error)
+}
+
+// Repository is one to bring back.
+type Repository struct {
+	Name  string // of source and part
+	Part  source.Part
+	Bytes uint64 // that Fill will write
+	Force bool   // also when what was filled in is damaged
+	Fill  func(ctx context.Context, dir string) error
 }
 
 // Safety stores what is there before it is changed. It returns how the snapshot is called.

@@ -53,6 +53,9 @@ func (p *Plan) paired(o *Origin) []Map {
 		q := &o.Then.Parts[i]
 		if now := pair(o.Then, p.File, q); now != nil && pathOf(q) != "" && pathOf(now) != "" {
 			list = append(list, Map{pathOf(q), pathOf(now)})
+			if q.H2 != nil { // its files have endings
+				list = append(list, Map{q.H2.Path + ".mv.db", now.H2.Path + ".mv.db"}, Map{q.H2.Path + ".h2.db", now.H2.Path + ".h2.db"})
+			}
 		}
 	}
 	p.pairs[o] = list
@@ -66,10 +69,10 @@ func (p *Plan) rulesOf(o *Origin) (*rules, error) {
 	}
 	r := &rules{o: &p.Options, place: func(name string) string { return p.destination(o, name) }}
 	var err error
-	if r.then, err = newRules(o.Then, func(name string) string { return name }); err != nil {
+	if r.then, err = newRules(o.Then, o.Paper, func(name string) string { return name }); err != nil {
 		return nil, err
 	}
-	if r.now, err = newRules(p.File, func(name string) string { name, _ = move(p.Options.PathMap, name); return name }); err != nil {
+	if r.now, err = newRules(p.File, o.Paper, func(name string) string { name, _ = move(p.Options.PathMap, name); return name }); err != nil {
 		return nil, err
 	}
 	p.rules[o] = r
