@@ -55,6 +55,15 @@ type Dump struct {
 	Open    func() (io.ReadCloser, error)
 }
 
+// Item is one of the things that a tree consists of: a library, an object, a file of documents.
+type Item struct {
+	Kind  string         `json:"kind"`
+	ID    string         `json:"id"`
+	Name  string         `json:"name,omitempty"`
+	Path  string         `json:"path"`
+	Facts map[string]any `json:"facts,omitempty"`
+}
+
 // Progress may be read while Verify runs.
 type Progress struct{ Files, Bytes atomic.Int64 }
 
@@ -66,6 +75,9 @@ type Options struct {
 	Dumps    []Dump        // seafile: dumps with the heads; default: the *.sql below .cairn/streams
 	Found    func(Problem) // called for each problem, as it is found; nil: nobody asks
 	Progress *Progress
+
+	Item    func(Item) // called for each thing that is found, one call at a time; nil: nobody asks
+	Shallow bool       // do not read contents: what there is is listed, and little of it proved
 }
 
 func (o Options) applyDefaults() Options {

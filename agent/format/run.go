@@ -78,6 +78,16 @@ func (r *Run) Found(k Kind, name, format string, args ...any) {
 	}
 }
 
+// Item tells of one of the things that the tree consists of.
+func (r *Run) Item(i Item) {
+	if r.Options.Item == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Options.Item(i)
+}
+
 // Count adds to what was found.
 func (r *Run) Count(what string, n int64) {
 	r.mu.Lock()

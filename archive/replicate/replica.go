@@ -28,6 +28,7 @@ type ReplicaReport struct {
 	Damaged   []*archive.SnapshotError // of the source: listed, and cannot be read
 	Forgotten int                      // copies that were forgotten, in a dry run: would be
 	Kept      int                      // copies whose source is gone, and which are kept
+	Refs      int                      // references that stand for another copy than before, in a dry run: would
 }
 
 // errEmpty keeps an emptied source from emptying its replica.
@@ -41,6 +42,8 @@ var errEmpty = remote.WithHint(fmt.Errorf("the source has no snapshot at all: no
 // A snapshot whose tags were changed is a new one; its copy is made anew, which carries nothing but the object, and the old copy's source is
 // gone. A copy that was changed in the target is left alone, and kept if it is pinned there. One that was forgotten there is not made
 // again, as long as this machine remembers that it made it, so that a target may have a shorter retention of its own.
+//
+// References of the source come to stand for the copies, if the target is opened with a key that can read; see carryRefs.
 func Run(ctx context.Context, from, to *archive.Archive, o ReplicaOptions) (*ReplicaReport, error) {
 	if o.Gone == nil {
 		o.Gone = func(*snapshot.Snapshot, bool) {}
@@ -64,6 +67,10 @@ func Run(ctx context.Context, from, to *archive.Archive, o ReplicaOptions) (*Rep
 		}
 		return report, nil
 	}
+	// First the references: what stands for a snapshot that is gone in the source may stand for another one there by now.
+	if report.Refs, err = carryRefs(ctx, from, to, o); err != nil {
+		return report, err
+	}
 	return report, report.forget(ctx, from, to, o)
 }
 
@@ -85,7 +92,7 @@ func (r *ReplicaReport) forget(ctx context.Context, from, to *archive.Archive, o
 		if _, ok := there[s.Origin.Snapshot]; ok {
 			continue
 		}
-		kept := !o.Delete || s.Pinned && !s.Original.IsZero() // it was pinned in the target
+		kept := !o.Delete || s.Pinned && !s.Original.IsZero() || len(s.Refs) > 0 // it was pinned in the target, or stands for something there
 		if kept {
 			r.Kept++
 		} else {
@@ -102,6 +109,9 @@ func (r *ReplicaReport) forget(ctx context.Context, from, to *archive.Archive, o
 	r.Forgotten = len(gone)
 	if o.DryRun {
 		return nil
+	}
+	if err := to.AllRefs(); err != nil {
+		return fmt.Errorf("target: %w", err)
 	}
 	if _, err := to.Forget(ctx, gone, archive.Record{Time: o.Time, Program: o.Program}); err != nil {
 		return fmt.Errorf("target: %w", err)

@@ -25,6 +25,7 @@ func commands(e *env) []*cli.Command {
 		rewriteCommand(e),
 		checkCommand(e),
 		verifyCommand(e),
+		inspectCommand(e),
 		repairCommand(e),
 		memberCommand(e),
 		keyCommand(e),

@@ -103,12 +103,15 @@ func (e *env) replicate(ctx context.Context, c *cli.Context, from, to *archive.A
 	if err != nil {
 		return err
 	}
-	more := map[string]any{"forgotten": report.Forgotten, "kept": report.Kept, "damaged": len(report.Damaged)}
+	more := map[string]any{"forgotten": report.Forgotten, "kept": report.Kept, "damaged": len(report.Damaged), "refs": report.Refs}
 	if err := e.sumCopied(ctx, "replicate", to, &report.Report, dry, time.Since(start), more); err != nil {
 		return err
 	}
 	if !e.json && !e.quiet && report.Forgotten > 0 {
 		e.print("%s in the target%s, as in the source", plural(uint64(report.Forgotten), "snapshot", "snapshots"), forgottenText(dry))
+	}
+	if report.Refs > 0 {
+		e.say("%s in the target, as in the source", plural(uint64(report.Refs), "reference was changed", "references were changed"))
 	}
 	if report.Dropped > 0 {
 		e.say("%s not copied again: forgotten in the target", plural(uint64(report.Dropped), "snapshot is", "snapshots are"))

@@ -212,7 +212,9 @@ func parseDocument(line []byte) (id string, content []byte, err error) {
 	return d.Metadata.ID, d.Content, nil
 }
 
-// references yields the binaries that a document refers to: {"$sha1":"<40 hex>", …}. Within a string the quotes would be escaped, so the bytes
+// references yields the binaries that a document refers to: {"$sha1":"<40 hex>","$len":…} in the place of a value (DocumentTranslator.valueToDocument;
+// SHA1_FIELD and LENGTH_FIELD of DocumentConstants). Values that a connector keeps elsewhere have $externalBinaryId instead, and the documents
+// <sha1>-ref, which count references, the key sha1 without the dollar: neither must be there. Within a string the quotes would be escaped, so the bytes
 // can be looked for as they are.
 func references(line []byte) func(yield func(sha1 string) bool) {
 	return func(yield func(string) bool) {

@@ -110,6 +110,9 @@ func (m *modeshape) documents(dir string, changes bool) error {
 	if err != nil {
 		return err
 	}
+	for i, n := range numbers {
+		m.Item(format.Item{Kind: "documents", ID: files[n], Path: path.Join(dir, files[n]), Facts: map[string]any{"documents": counts[i]}})
+	}
 	m.numbering(dir, numbers, counts, changes)
 	return nil
 }
@@ -169,6 +172,10 @@ func (m *modeshape) allBinaries(top string) error {
 }
 
 func (m *modeshape) binary(name, digest string) {
+	if m.Options.Shallow {
+		m.Count("binaries", 1)
+		return
+	}
 	got, _, err := m.Digest(name, sha1.New())
 	switch {
 	case err != nil:

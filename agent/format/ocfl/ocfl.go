@@ -188,6 +188,10 @@ func (o *root) object(dir string, entries []fs.DirEntry) {
 	if want := o.layout.path(inv.ID); o.layout.known && dir != o.Root && dir != path.Join(o.Root, want) {
 		o.Found(kindPlace, dir, "the object %q belongs into %s", format.Clip(inv.ID), want)
 	}
+	o.Item(format.Item{Kind: "object", ID: inv.ID, Path: dir, Facts: map[string]any{"head": inv.Head, "versions": len(inv.Versions), "files": len(inv.Manifest)}})
+	if o.Options.Shallow {
+		return
+	}
 	o.versions(dir, entries, inv, digest)
 	o.contents(dir, inv)
 }

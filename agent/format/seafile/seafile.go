@@ -144,6 +144,10 @@ func (s *seafile) objects(dir string, object func(id, name string)) {
 }
 
 func (s *seafile) block(_, id, name string) {
+	if s.Options.Shallow {
+		s.Count("blocks", 1)
+		return
+	}
 	got, _, err := s.Digest(name, sha1.New())
 	switch {
 	case err != nil:
@@ -156,6 +160,10 @@ func (s *seafile) block(_, id, name string) {
 }
 
 func (s *seafile) object(_, id, name string) {
+	if s.Options.Shallow {
+		s.Count("fs_objects", 1)
+		return
+	}
 	data, err := s.Read(name, format.MaxObject)
 	if err != nil {
 		s.Unreadable(name, err)

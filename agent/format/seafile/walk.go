@@ -74,7 +74,25 @@ func (s *seafile) heads() ([]*library, error) {
 		}
 	}
 	s.order(dumps, last, missing)
+	for _, l := range list {
+		s.Item(l.item(s))
+	}
 	return list, s.Err()
+}
+
+// item describes a library.
+func (l *library) item(s *seafile) format.Item {
+	facts := map[string]any{"head": l.head, "commits": l.commits, "head_is_there": s.Exists(s.objectName("commits", l.id, l.head)), "head_from": "dump"}
+	if s.guessed {
+		facts["head_from"] = "newest commit"
+	}
+	if l.last.Created > 0 {
+		facts["newest_commit"] = time.Unix(l.last.Created, 0).UTC().Format(time.RFC3339)
+	}
+	if l.origin != "" {
+		facts["objects_of"] = l.origin
+	}
+	return format.Item{Kind: "library", ID: l.id, Name: l.name, Path: path.Join(s.storage, "commits", l.id), Facts: facts}
 }
 
 // order looks for signs that the dump is newer than the data.
@@ -163,6 +181,8 @@ func (s *seafile) library(l *library) {
 			s.Found(kindHistory, name, "a commit of library %s is missing", l.title())
 		case err != nil && head:
 			s.Found(kindHead, name, "the head of library %s is damaged; %d commits are there", l.title(), l.commits)
+		case err == nil && s.Options.Shallow:
+			return
 		case err == nil && s.guessed && !s.IsDir(path.Join(s.storage, "fs", l.store())):
 			s.Count("shared_folders_not_walked", 1) // only the dump says whose objects they are
 		case err == nil:
