@@ -214,36 +214,42 @@ func TestReadmeNames(t *testing.T) {
 			}
 		}
 	}
-	var sources strings.Builder
-	files, err := filepath.Glob("../cmd/cairn/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// What is built for tests only is not the program that people get.
-		if !strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(string(text), "//go:build faults") {
-			sources.Write(text)
-		}
-	}
+	program, hooks := programText(t, "../cmd/cairn"), programText(t, "../agent/source/run")
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	variable := regexp.MustCompile(`CAIRN_[A-Z_]+`)
 	for _, v := range variable.FindAllString(string(readme), -1) {
-		if !strings.Contains(sources.String(), `env("`+v+`")`) {
-			t.Errorf("README.md explains %s, which the program does not read", v)
+		if !strings.Contains(program, `env("`+v+`")`) && !strings.Contains(hooks, `"`+v+`=`) {
+			t.Errorf("README.md explains %s, which the program neither reads nor gives to hooks", v)
 		}
 	}
-	for _, v := range variable.FindAllString(sources.String(), -1) {
+	for _, v := range variable.FindAllString(program, -1) {
 		if !strings.Contains(string(readme), v) {
 			t.Errorf("the program knows %s, which README.md does not explain", v)
 		}
 	}
+}
+
+// programText is all of a package as people get it: without tests, and what is built for them only.
+func programText(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %d files, %v", dir, len(files), err)
+	}
+	var all strings.Builder
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(string(text), "//go:build faults") {
+			all.Write(text)
+		}
+	}
+	return all.String()
 }
 
 func TestCairnCalls(t *testing.T) {

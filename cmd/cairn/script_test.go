@@ -99,6 +99,8 @@ func makeFixture(ts *testscript.TestScript, neg bool, args []string) {
 		fixture.Sophora(scriptTB{ts: ts}, dir)
 	case "js7":
 		fixture.JS7(scriptTB{ts: ts}, dir)
+	case "ocfl":
+		fixture.OCFL(scriptTB{ts: ts}, dir, 3)
 	default:
 		ts.Fatalf("there is no fixture %s", args[0])
 	}
