@@ -3,12 +3,8 @@ package tests
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,150 +13,119 @@ import (
 	"cairn/tests/fixture"
 )
 
-// seafileHost is a machine with a Seafile server: its storage (F6), configuration and scripts, and its three databases on a real server.
-type seafileHost struct {
-	*machine
-	home  string
-	store *fixture.Seafile
-	db    *databases.Server
-}
+// seafileTables are those that the dump of the fixture fills, and the three without which all libraries are lost.
+const seafileTables = `CREATE DATABASE ccnet_db; CREATE DATABASE seahub_db; CREATE DATABASE seafile_db;
+CREATE TABLE ccnet_db.EmailUser (id INT PRIMARY KEY, email VARCHAR(255)); INSERT INTO ccnet_db.EmailUser VALUES (1,'anna@example.org');
+CREATE TABLE seahub_db.avatar_avatar (id INT PRIMARY KEY, name VARCHAR(255)); INSERT INTO seahub_db.avatar_avatar VALUES (1,'a.png');
+CREATE TABLE seafile_db.Repo (repo_id CHAR(37) PRIMARY KEY); CREATE TABLE seafile_db.RepoHead (repo_id CHAR(37) PRIMARY KEY, branch_name VARCHAR(10));
+CREATE TABLE seafile_db.FileLocks (id INT PRIMARY KEY, path TEXT, user VARCHAR(255));
+CREATE TABLE seafile_db.RepoInfo (id INT PRIMARY KEY, repo_id CHAR(37), name VARCHAR(255));
+CREATE TABLE seafile_db.VirtualRepo (id INT PRIMARY KEY, repo_id CHAR(37), origin_repo CHAR(37), path TEXT, base_commit CHAR(40));
+`
 
-func newSeafileHost(t *testing.T) *seafileHost {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("the steps of the profile become another user, which takes root")
-	}
-	db, err := databases.MariaDB()
-	if errors.Is(err, databases.ErrMissing) {
-		t.Skip("the server's package is not installed")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Stop)
-	h := &seafileHost{machine: newMachine(t), db: db}
-	h.home = h.path("opt/seafile")
-	h.store = fixture.NewSeafile(t, filepath.Join(h.home, "seafile-data"))
-	h.write("opt/seafile", files{"conf/seafile.conf": "[fileserver]\nport = 8082\n", "conf/seahub_settings.py": "SECRET_KEY = 'k'\n", "seahub-data/avatars/a.png": "png",
-		"seafile-data/httptemp/upload": "half a file"})
-	h.scripts()
-	for name, tables := range map[string]string{
-		"ccnet_db":   "CREATE TABLE EmailUser (id INT PRIMARY KEY, email VARCHAR(255)) ENGINE=InnoDB; INSERT INTO EmailUser VALUES (1,'zoë@example.org');",
-		"seafile_db": h.heads(),
-		"seahub_db":  "CREATE TABLE options (k VARCHAR(20) PRIMARY KEY, v BLOB) ENGINE=InnoDB; INSERT INTO options VALUES ('logo', 0x00FF27);",
-	} {
-		h.sql("", "CREATE DATABASE "+name+" CHARACTER SET utf8mb4")
-		h.sql(name, tables)
-	}
-	put(t, h.path("word"), db.Password+"\n", false)
-	if err := os.Chmod(h.path("word"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
-// scripts are those of the server; each writes its name into a list.
-func (h *seafileHost) scripts() {
-	for _, name := range []string{"seafile.sh", "seahub.sh", "seaf-fsck.sh"} {
-		file := filepath.Join(h.home, "seafile-server-latest", name)
-		put(h.t, file, "#!/bin/sh\necho "+name+" $1 >>"+h.path("calls")+"\n", false)
-		if err := os.Chmod(file, 0o755); err != nil {
-			h.t.Fatal(err)
-		}
-	}
-}
-
-// heads are the tables without which no library can be found.
-func (h *seafileHost) heads() string {
-	var b strings.Builder
-	b.WriteString("CREATE TABLE Repo (repo_id CHAR(37) PRIMARY KEY) ENGINE=InnoDB; CREATE TABLE RepoHead (repo_id CHAR(37) PRIMARY KEY, branch_name VARCHAR(10)) ENGINE=InnoDB; " +
-		"CREATE TABLE Branch (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(10), repo_id CHAR(41), commit_id CHAR(41), UNIQUE (repo_id, name)) ENGINE=InnoDB; " +
-		"CREATE TABLE VirtualRepo (repo_id CHAR(36) PRIMARY KEY, origin_repo CHAR(36), path TEXT, base_commit CHAR(40)) ENGINE=InnoDB;\n")
-	for lib, head := range h.store.Heads {
-		fmt.Fprintf(&b, "INSERT INTO Repo VALUES ('%s'); INSERT INTO RepoHead VALUES ('%s','master'); INSERT INTO Branch (name,repo_id,commit_id) VALUES ('master','%s','%s');\n", lib, lib, lib, head)
-	}
-	fmt.Fprintf(&b, "INSERT INTO VirtualRepo VALUES ('%s','%s','/docs','%s');\n", fixture.LibraryVirtual, fixture.LibraryA, h.store.Heads[fixture.LibraryA])
-	return b.String()
-}
-
-// sql asks the server the way a person would.
-func (h *seafileHost) sql(database, text string) string {
-	h.t.Helper()
-	c := exec.Command("mariadb", "--no-defaults", "--socket="+h.db.Socket, "--user="+h.db.User, "--batch", "--raw", "--skip-column-names", "--default-character-set=utf8mb4", database)
-	c.Env = append(os.Environ(), "MYSQL_PWD="+h.db.Password)
-	c.Stdin = strings.NewReader(text)
-	out, err := c.CombinedOutput()
-	if err != nil {
-		h.t.Fatalf("%.100s: %v: %s", text, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// state is what the databases hold that matters.
-func (h *seafileHost) state() string {
-	h.t.Helper()
-	return h.sql("", "SELECT email FROM ccnet_db.EmailUser; SELECT repo_id, commit_id FROM seafile_db.Branch ORDER BY repo_id; SELECT COUNT(*) FROM seafile_db.RepoHead; "+
-		"SELECT path FROM seafile_db.VirtualRepo; SELECT HEX(v) FROM seahub_db.options")
-}
-
-// TestSeafileDisaster: E19, E20: the dump is imported, data and configuration come back, and the server is started, in this order, from one
-// snapshot that was made while it ran (E3, E10). Blocks that libraries share are one file again. A18: not beside a server that runs.
+// TestSeafileDisaster is the worked disaster of docs/profiles.md with a real MariaDB and Seafile's storage (F5, F6): E3 E9 E10 E16 E19 E20 E26 A24.
 func TestSeafileDisaster(t *testing.T) {
 	t.Parallel()
-	h := newSeafileHost(t)
-	h.init(1, 0)
-	who, err := user.Current()
-	if err != nil {
+	m := newMachine(t)
+	m.init(1, 0)
+	home, secret := m.path("seafile"), m.path("password")
+	first := mariaDB(t)
+	storage := fixture.NewSeafile(t, filepath.Join(home, "seafile-data"))
+	for _, name := range []string{"conf/seafile.conf", "seahub-data/avatars/a.png", "seafile-data/httptemp/x"} {
+		fixture.Write(t, filepath.Join(home, name), []byte(name))
+	}
+	installSeafile(t, home)
+	m.query(first, seafileTables+"USE seafile_db;"+string(storage.Dump())+
+		"INSERT INTO seafile_db.Repo SELECT repo_id FROM seafile_db.Branch; INSERT INTO seafile_db.RepoHead SELECT repo_id, name FROM seafile_db.Branch;")
+	fixture.Write(t, secret, []byte(first.Password+"\n"))
+	if err := os.Chmod(secret, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") // where the server would listen
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	file := h.path("seafile.yaml")
-	put(t, file, fmt.Sprintf("source: seafile\nprofile: seafile\nvars: {home: %s, database_user: %s, password_file: %s, user: %s}\n"+
-		"parts: [{name: databases, mariadb: {port: %d}}]\nguards: {restore: [{port_closed: %d}]}\n",
-		h.home, h.db.User, h.path("word"), who.Username, h.db.Port, l.Addr().(*net.TCPAddr).Port), false)
-	h.ok("source", "validate", file)
-	h.ok("source", "run", file)
-	state, before := h.state(), h.path("before")
-	if out, err := exec.Command("cp", "-a", h.home, before).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	m.ok("source", "new", "seafile", "--set", "home="+home, "--set", "database_user="+first.User, "--set", fmt.Sprint("database_port=", first.Port), "--set", "password_file="+secret, "--set", "user=root",
+		"--set", "fileserver_port=1", "--set", "seahub_port=2") // where nobody listens
+	m.ok("source", "run", "seafile")
+	m.ok("source", "verify", "seafile")
+	const heads = "SELECT r.repo_id, h.branch_name, b.commit_id FROM seafile_db.Repo r JOIN seafile_db.RepoHead h USING (repo_id) JOIN seafile_db.Branch b USING (repo_id) ORDER BY 1;"
+	want := m.query(first, heads)
+	if strings.Count(want, "\n") != 3 {
+		t.Fatalf("heads: %q", want)
 	}
 
-	// Everything is gone but what an installation of the program brings.
-	dropDir(t, h.home)
-	h.scripts()
-	h.sql("", "DROP DATABASE ccnet_db; DROP DATABASE seafile_db; DROP DATABASE seahub_db")
-	r := h.run("source", "restore", file, "--from", "latest", "--yes", "--steps")
-	if r.code == 0 || exists(filepath.Join(h.home, "seafile-data")) || h.sql("", "SHOW DATABASES LIKE '%\\_db'") != "" {
-		t.Errorf("while the server runs: %v", r)
-	}
-	l.Close()
-	h.ok("source", "restore", file, "--from", "latest", "--yes", "--steps")
-
-	if got := h.state(); got != state {
-		t.Errorf("the databases hold %q, before it was %q", got, state)
-	}
-	dropDir(t, filepath.Join(before, "seafile-data/httptemp")) // an upload under way: nobody asks for it again
-	for _, dir := range []string{"seafile-data/storage", "conf", "seahub-data"} {
-		same(t, filepath.Join(before, dir), filepath.Join(h.home, dir))
-	}
-	if exists(filepath.Join(h.home, "seafile-data/httptemp/upload")) {
-		t.Error("an upload that was under way came back")
-	}
-	block := fixture.SHA1(fixture.Random(2, 20000)[:8192])
-	var links [2]syscall.Stat_t
-	for i, lib := range []string{fixture.LibraryA, fixture.LibraryB} {
-		if err := syscall.Stat(h.store.Object("blocks", lib, block), &links[i]); err != nil {
+	// The disk is dead. Seafile is installed again, the new MariaDB is empty.
+	first.Stop()
+	for _, dir := range []string{home, m.path("home", ".config", "cairn", "sources")} {
+		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if links[0].Ino != links[1].Ino {
-		t.Error("a block that two libraries share is there twice")
+	second := mariaDB(t)
+	installSeafile(t, home)
+	again := []string{"source", "restore", "seafile", "--from", "latest", "--vars", fmt.Sprint("database_port=", second.Port), "--yes"}
+	if os.Geteuid() == 0 { // runuser is for root
+		again = append(again, "--steps")
 	}
-	if got, want := lines(h.path("calls")), []string{"seaf-fsck.sh", "seafile.sh start", "seahub.sh start"}; !slices.Equal(got, want) {
-		t.Errorf("called were %q, want %q", got, want)
+	m.ok(again...)
+	if got := m.query(second, heads); got != want {
+		t.Errorf("heads after the restore:\n%s\nbefore:\n%s", got, want)
 	}
+	if got := m.query(second, "SELECT email FROM ccnet_db.EmailUser; SELECT name FROM seahub_db.avatar_avatar;"); got != "anna@example.org\na.png\n" {
+		t.Errorf("other databases: %q", got)
+	}
+	m.ok("verify", "--format", "seafile", filepath.Join(home, "seafile-data"))
+	block := func(library string) uint64 { // the first block of the photo that both libraries have
+		info, err := os.Stat(storage.Object("blocks", library, fixture.SHA1(fixture.Random(2, 20000)[:8192])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Sys().(*syscall.Stat_t).Ino
+	}
+	if block(fixture.LibraryA) != block(fixture.LibraryB) {
+		t.Error("the block that two libraries share is stored twice")
+	}
+	if _, err := os.Stat(filepath.Join(home, "seafile-data/httptemp")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is temporary came back: %v", err)
+	}
+	if os.Geteuid() == 0 {
+		if calls := string(fixture.Read(t, filepath.Join(home, "calls"))); calls != "seaf-fsck.sh \nseafile.sh start\nseahub.sh start\n" {
+			t.Errorf("steps: %q", calls)
+		}
+	}
+}
+
+// installSeafile makes the scripts of an installation, which write down that they were called.
+func installSeafile(t *testing.T, home string) {
+	t.Helper()
+	for _, name := range []string{"seaf-fsck.sh", "seafile.sh", "seahub.sh"} {
+		script := filepath.Join(home, "seafile-server-latest", name)
+		fixture.Write(t, script, []byte("#!/bin/sh\necho "+name+" \"$1\" >>"+home+"/calls\n"))
+		if err := os.Chmod(script, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mariaDB(t *testing.T) *databases.Server {
+	t.Helper()
+	s, err := databases.MariaDB()
+	if errors.Is(err, databases.ErrMissing) {
+		t.Skip("mariadb-server is not installed")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// query asks a server.
+func (m *machine) query(s *databases.Server, sql string) string {
+	m.t.Helper()
+	c := m.other("mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", fmt.Sprint("--port=", s.Port), "--user="+s.User, "--batch", "--skip-column-names")
+	c.Env = append(c.Env, "MYSQL_PWD="+s.Password)
+	c.Stdin = strings.NewReader(sql)
+	r := finish(m.t, c)
+	if r.code != 0 {
+		m.t.Fatal(r)
+	}
+	return r.stdout
 }

@@ -58,9 +58,9 @@ func startWriter(t *testing.T, run func(ctx context.Context, database, sql strin
 func (w *writer) progress(t *testing.T, n int64) {
 	t.Helper()
 	begin := w.done.Load()
-	for end := time.Now().Add(20 * time.Second); w.done.Load() < begin+n; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); w.done.Load() < begin+n; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("the writer made %d of %d transactions in 20 s", w.done.Load()-begin, n)
+			t.Fatalf("the writer made %d of %d transactions in %v", w.done.Load()-begin, n, patience)
 		}
 	}
 }

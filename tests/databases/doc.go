@@ -6,7 +6,6 @@ package databases
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -21,7 +20,7 @@ import (
 // ErrMissing means that the server's package is not installed, so that its tests are to be skipped.
 var ErrMissing = errors.New("not installed")
 
-// patience is how long a server may take to answer for the first time. Machines that run many tests at once are slow.
+// patience is how long a server may take to answer for the first time, and a writer to come on. Machines that run many tests at once are slow.
 const patience = 60 * time.Second
 
 // Server is one that runs.
@@ -36,6 +35,7 @@ type Server struct {
 	ended chan struct{}
 	log   string
 	once  sync.Once
+	free  func() // gives the port back
 }
 
 // account is whom a server runs as; nil: as ourselves.
@@ -59,14 +59,6 @@ func home(prefix string, as *syscall.Credential) (string, error) {
 		err = os.Chown(dir, int(as.Uid), int(as.Gid))
 	}
 	return dir, err
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // command is a program of the server's package, run as its user in its directory.
@@ -143,5 +135,8 @@ func (s *Server) Stop() {
 			}
 		}
 		_ = os.RemoveAll(s.Dir)
+		if s.free != nil {
+			s.free()
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package databases
 
 import (
+	"cairn/tests/servers"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,7 +44,7 @@ func (s *Server) mariadb(install, server string, as *syscall.Credential) error {
 	if err != nil {
 		return err
 	}
-	if s.Port, err = freePort(); err != nil {
+	if s.Port, s.free, err = servers.Port(); err != nil {
 		return err
 	}
 	c := command(s.Dir, as, server, "--no-defaults", "--datadir="+data, "--socket="+s.Socket, "--port="+strconv.Itoa(s.Port), "--bind-address=127.0.0.1",

@@ -1,6 +1,7 @@
 package databases
 
 import (
+	"cairn/tests/servers"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,7 +56,7 @@ func (s *Server) postgres(bin string, as *syscall.Credential) error {
 	if err != nil {
 		return err
 	}
-	if s.Port, err = freePort(); err != nil {
+	if s.Port, s.free, err = servers.Port(); err != nil {
 		return err
 	}
 	c := command(s.Dir, as, filepath.Join(bin, "postgres"), "-D", data, "-k", s.Dir, "-p", strconv.Itoa(s.Port), "-c", "listen_addresses=127.0.0.1",

@@ -42,9 +42,8 @@ func NewProxy(t testing.TB, s *Server, seed uint64) *Proxy {
 	t.Helper()
 	p := &Proxy{t: t, server: s, rnd: rand.New(rand.NewPCG(seed, 0)), changed: make(chan struct{})}
 	p.transport = http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64, ExpectContinueTimeout: time.Second}
-	l := listen(t)
-	p.addr = l.Addr().String()
-	p.serve(l)
+	p.addr = address(t)
+	p.Accept()
 	t.Cleanup(func() {
 		p.Refuse()
 		p.handlers.Wait()

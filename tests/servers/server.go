@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -195,12 +194,10 @@ func (s *Server) Clear() {
 	}
 }
 
-// launchAnywhere looks for a free port by trying.
+// launchAnywhere starts the server on a free port.
 func (s *Server) launchAnywhere() {
 	s.t.Helper()
-	l := listen(s.t)
-	s.addr = l.Addr().String()
-	_ = l.Close() // it served to find the port
+	s.addr = address(s.t)
 	if err := s.launch(); err != nil {
 		s.t.Fatalf("start %s: %v", s.name, err)
 	}
@@ -281,23 +278,4 @@ func (s *Server) end() {
 	if s.t.Failed() {
 		s.t.Logf("the last of what %s at %s said:\n%s", s.name, s.addr, s.log.String())
 	}
-}
-
-// listen opens a port on loopback outside of the range from which the kernel gives ports to connections (32768 and up, by
-// default), because an address must be free again when its server comes back.
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	var err error
-	for range 100 {
-		var b [2]byte
-		_, _ = rand.Read(b[:]) // never fails
-		port := 10000 + (int(b[0])<<8|int(b[1]))%22000
-		l, lerr := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
-		if lerr == nil {
-			return l
-		}
-		err = lerr
-	}
-	t.Fatal(err)
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -320,5 +321,30 @@ func TestOutcomeOfErrors(t *testing.T) {
 		if got := r.outcome(ctx, errors.New("x")); got != want {
 			t.Error(fmt.Sprint(got), want)
 		}
+	}
+}
+
+// A11: a database's file is a stream of its part, made by its own program; a database that is optional may be absent.
+func TestSQLitePart(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("sqlite3"); err != nil {
+		t.Skip("sqlite3 is not installed")
+	}
+	w := newWorld(t)
+	if out, err := exec.Command("sqlite3", w.dir+"/app.db", "CREATE TABLE t(x); INSERT INTO t VALUES(7)").CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	_, err := w.run("source: app\nparts:\n  - {name: db, sqlite: {path: DIR/app.db, method: dump}}\n  - {name: none, optional: true, sqlite: {path: DIR/none.db}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := w.store.paper(t, w.store.commits[0])
+	if db := p.Parts[0]; len(db.Streams) != 1 || db.Streams[0].Databases[0] != "app.db" || db.Tools["sqlite3"] == "" || db.Streams[0].Bytes == 0 {
+		t.Errorf("%+v", db)
+	} else if text := w.store.files(t, w.store.commits[0])[db.Streams[0].Path]; !strings.Contains(text, "VALUES(7)") {
+		t.Errorf("%q", text)
+	}
+	if none := p.Parts[1]; !none.Absent || none.Failed != "" {
+		t.Errorf("%+v", none)
 	}
 }

@@ -109,15 +109,19 @@ func (r *runner) work(ctx context.Context) error {
 	return err
 }
 
+// guard asks the guards. One that fails the run goes before those that skip it.
 func (r *runner) guard(ctx context.Context) error {
-	for _, u := range hook.Guards(ctx, r.j.Guards()) {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	unmet := hook.Guards(ctx, r.j.Guards())
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, u := range unmet {
+		if !u.Guard.Skip {
+			return u
 		}
-		if u.Guard.Skip {
-			return &skipError{u.Why}
-		}
-		return u
+	}
+	if len(unmet) > 0 {
+		return &skipError{unmet[0].Why}
 	}
 	return nil
 }

@@ -165,6 +165,28 @@ func TestArchiveIsAway(t *testing.T) {
 	}
 }
 
+// An interruption while the application is being stopped: the hook is ended, and finally runs.
+func TestInterruptedStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for w.Context().Err() == nil && !strings.Contains(w.log(), "stopping") {
+			time.Sleep(5 * time.Millisecond)
+		}
+		cancel()
+	}()
+	f := w.source(strings.Replace("source: app\nparts: [{name: data, tree: {path: DIR/data}}]"+hooks, "echo stop >>", "echo stopping >>DIR/log; sleep 60; echo stopped >>", 1))
+	r, err := Run(ctx, w.plan(f, Choice{}), w.options())
+	if !errors.Is(err, ErrInterrupted) || r.Outcome != Interrupted || len(w.store.commits) > 0 {
+		t.Errorf("%s %v", r.Outcome, err)
+	}
+	if diff := cmp.Diff("stopping start:interrupted error:interrupted", w.log()); diff != "" {
+		t.Error(diff)
+	}
+	w.idle()
+}
+
 // A hook with status 75 ends the run softly. What had begun before it is ended; if nothing had begun, nothing is started that may be meant to stand.
 func TestSoftSkip(t *testing.T) {
 	t.Parallel()

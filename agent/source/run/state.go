@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cairn/agent/source"
+	"cairn/remote"
 )
 
 // State is the directory with the notes and locks of runs: NAME.json and NAME.lock for each source.
@@ -43,7 +44,7 @@ type Lock struct{ f *os.File }
 // Lock takes the lock of a source, or returns a *BusyError.
 func (s *State) Lock(name string) (*Lock, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return nil, err
+		return nil, remote.WithHint(fmt.Errorf("directory for notes and locks: %w", err), "name another one with XDG_STATE_HOME or STATE_DIRECTORY")
 	}
 	f, err := os.OpenFile(s.path(name, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
