@@ -297,6 +297,9 @@ func (p *Plan) addWipe(ctx context.Context, name string, empty bool) {
 	} else {
 		w.Found, w.Err = wipe.Look(ctx, w.Target)
 	}
+	if p.Options.To != "" && w.Err == nil && !w.Found.Exists {
+		return // nothing of it can have been there
+	}
 	p.Wipes = append(p.Wipes, w)
 }
 
@@ -365,6 +368,11 @@ func (p *Plan) Refusals() (list []Refusal) {
 	for _, w := range p.Wipes {
 		if w.Err != nil {
 			list = append(list, Refusal{Text: w.Err.Error()})
+		}
+	}
+	for _, w := range p.Rewrites {
+		if w.Err != nil && p.Options.Rewrite {
+			list = append(list, Refusal{Text: "rewrite " + w.Path + ": " + w.Err.Error()})
 		}
 	}
 	if len(p.Trees)+len(p.Streams) == 0 {

@@ -24,7 +24,7 @@ func lead(ctx context.Context, p *restore.Plan, t *restore.Tree) error {
 		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		missing = append(missing, restore.Map{from, to})
+		missing = append(missing, restore.Map{Old: from, New: to})
 		from, to = path.Dir(from), path.Dir(to)
 	}
 	for _, m := range slices.Backward(missing) {

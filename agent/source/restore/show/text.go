@@ -17,7 +17,7 @@ import (
 func Text(p *restore.Plan) string {
 	var b strings.Builder
 	head(&b, p)
-	section(&b, "does not stand", p.Missing)
+	section(&b, "missing", p.Missing)
 	section(&b, "guards", guardLines(p))
 	section(&b, "before", hookLines(p.Before))
 	section(&b, "remove and empty", wipeLines(p))
