@@ -18,6 +18,7 @@ func commands(e *env) []*cli.Command {
 		statusCommand(e),
 		tagCommand(e),
 		sourceCommand(e),
+		serveCommand(e),
 		forgetCommand(e),
 		pruneCommand(e),
 		copyCommand(e),

@@ -339,3 +339,18 @@ func TestModes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The source file in docs/fedora.md is one.
+func TestDocumentedSource(t *testing.T) {
+	t.Parallel()
+	text := string(fixture.Read(t, "../../../docs/fedora.md"))
+	_, text, _ = strings.Cut(text, "```yaml\n")
+	text, _, found := strings.Cut(text, "```")
+	f, err := source.Parse("repository.yaml", []byte(text), source.ParseOptions{})
+	if err != nil || !found {
+		t.Fatal(err)
+	}
+	if got := toRemote(f.Parts[0].Fedora.PathMap, f.Parts[0].Fedora.Staging+"/x"); got != "/bkup/x" {
+		t.Error(got)
+	}
+}
