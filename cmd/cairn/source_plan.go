@@ -63,6 +63,7 @@ func planFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "no-xattrs", Usage: "do not set extended attributes and ACLs"},
 		&cli.BoolFlag{Name: "allow-partial", Usage: "go on although parts are missing in the snapshot"},
 		&cli.BoolFlag{Name: "force", Usage: "go on although a guard does not hold"},
+		&cli.BoolFlag{Name: "no-before", Usage: "do not run the hooks of restore: before, where there is nothing to stop"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "name each file that is (or would be) changed"},
 	}
 }
@@ -301,7 +302,7 @@ func (e *env) planOptions(c *cli.Context) (o restore.Options, err error) {
 	o = restore.Options{
 		Parts: c.StringSlice("part"), Class: source.Class(c.String("class")), WithDerived: c.Bool("with-derived"),
 		Rewrite: c.Bool("rewrite"), Delete: c.Bool("delete"), Replace: c.Bool("replace"),
-		AllowPartial: c.Bool("allow-partial"), ForceGuards: c.Bool("force"), ForceFedora: c.Bool("force"),
+		AllowPartial: c.Bool("allow-partial"), ForceGuards: c.Bool("force"), NoBefore: c.Bool("no-before"), ForceFedora: c.Bool("force"),
 		NoOwner: c.Bool("no-owner"), NoXattrs: c.Bool("no-xattrs"),
 	}
 	if to := c.String("to"); to != "" {

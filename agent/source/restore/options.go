@@ -29,6 +29,7 @@ type Options struct {
 	Replace      bool // databases that hold something
 	AllowPartial bool // although something is missing in the snapshot
 	ForceGuards  bool // although a guard does not hold
+	NoBefore     bool // leave the hooks of restore: before out: there is nothing to stop
 	ForceFedora  bool // although a repository's backup is damaged
 
 	NoOwner   bool

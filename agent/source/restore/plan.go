@@ -231,7 +231,9 @@ func (p *Plan) complete(all []held.Part) {
 		if wanted, _ := p.Options.wants(q); !wanted || q.Class == source.Never || q.Class == source.Derived {
 			continue
 		}
-		there := slices.ContainsFunc(all, func(h held.Part) bool { return held.Pair(h.Origin.Then, p.File, &h.Source) == q })
+		there := slices.ContainsFunc(all, func(h held.Part) bool {
+			return held.Pair(h.Origin.Then, p.File, &h.Source) == q || q.SQLite == nil && p.covers(h, held.PathOf(q))
+		})
 		switch {
 		case there:
 		case q.Optional || p.Options.Class == "" && p.alone(q.Class):
@@ -240,6 +242,11 @@ func (p *Plan) complete(all []held.Part) {
 			p.Missing = append(p.Missing, fmt.Sprintf("part %s: it is not in the snapshot", q.Name))
 		}
 	}
+}
+
+// covers says whether a part of the snapshot is a tree that goes to where a path is, or above it: then it was another part.
+func (p *Plan) covers(h held.Part, name string) bool {
+	return name != "" && slices.ContainsFunc(h.Paths, func(from string) bool { return Below(name, p.destination(h.Origin, from)) })
 }
 
 // alone says whether a class makes snapshots of its own, and one snapshot was asked for.
@@ -268,7 +275,9 @@ func (p *Plan) aside(ctx context.Context) {
 		p.Guards = append(p.Guards, Guard{Guard: g})
 	}
 	p.AskGuards(ctx)
-	p.Before, p.Steps = f.Restore.Before, f.Restore.Steps
+	if p.Steps = f.Restore.Steps; !p.Options.NoBefore {
+		p.Before = f.Restore.Before
+	}
 }
 
 // AskGuards finds out again which guards hold.

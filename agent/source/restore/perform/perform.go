@@ -167,7 +167,7 @@ func (e *executor) before(ctx context.Context, p *restore.Plan) error {
 	for i := range p.Before {
 		e.tell(p, Before, "run %s", p.Before[i].Name)
 		if _, err := hook.Run(ctx, string(Before), &p.Before[i], hook.Options{Stderr: e.tools.Stderr}); err != nil {
-			return err
+			return remote.WithHint(err, "--no-before leaves these hooks out, where there is nothing to stop")
 		}
 	}
 	return nil
