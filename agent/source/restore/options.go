@@ -29,6 +29,7 @@ type Options struct {
 	Replace      bool // databases that hold something
 	AllowPartial bool // although something is missing in the snapshot
 	ForceGuards  bool // although a guard does not hold
+	NoBefore     bool // leave the hooks of restore: before out: there is nothing to stop
 	ForceFedora  bool // although a repository's backup is damaged
 
 	NoOwner   bool
@@ -175,7 +176,7 @@ func (o *Options) check() error {
 func move(maps []Map, name string) (string, bool) {
 	best := -1
 	for i, m := range maps {
-		if below(name, m.Old) && (best < 0 || len(m.Old) > len(maps[best].Old)) {
+		if Below(name, m.Old) && (best < 0 || len(m.Old) > len(maps[best].Old)) {
 			best = i
 		}
 	}
@@ -185,7 +186,7 @@ func move(maps []Map, name string) (string, bool) {
 	return path.Join(maps[best].New, "/"+strings.TrimPrefix(name, maps[best].Old)), true
 }
 
-// below says whether a path is another one or lies below it.
-func below(name, top string) bool {
+// Below says whether a path is another one or lies below it.
+func Below(name, top string) bool {
 	return name == top || top == "/" || strings.HasPrefix(name, top) && name[len(top)] == '/'
 }
