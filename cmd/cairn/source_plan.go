@@ -188,7 +188,7 @@ func (e *env) planOne(ctx context.Context, c *cli.Context, a *archive.Archive, l
 			return nil, sourceError(err)
 		}
 	}
-	if c.String("from") == "" && w.Class == "" {
+	if from := c.String("from"); (from == "" || from == "latest") && w.Class == "" {
 		for class, rule := range file.Classes {
 			if rule.Schedule != "" {
 				w.Classes = append(w.Classes, class)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"cairn/agent/source"
@@ -164,15 +163,6 @@ func (p *Plan) RestoreTree(ctx context.Context, t *Tree, dry bool, progress *fil
 		o.Unread = append(o.Unread, e.Path)
 	}
 	return files.Run(ctx, p.archive, s.Root(), o)
-}
-
-// mentions says whether a hook has a path in what it runs.
-func mentions(h source.Hook, name string) bool {
-	words := append(slices.Clone(h.Run.Args), h.Shell, h.Run.Dir)
-	if h.HTTP != nil {
-		words = append(words, h.HTTP.Body)
-	}
-	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, name) })
 }
 
 // embeddedAt is a Derby or H2 database where it is in this restore.
