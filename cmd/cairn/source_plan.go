@@ -269,14 +269,15 @@ func (e *env) chosen(c *cli.Context, list []*snapshot.Snapshot, w held.Want) (*h
 	if spec == "" || spec == "latest" {
 		return held.Choose(list, w)
 	}
-	f := snapshot.Filter{Host: w.Host, Role: w.Role, Component: w.Component}
-	var fit []*snapshot.Snapshot
-	for _, s := range f.Apply(list) {
-		if w.At.IsZero() || !s.Start.Time().After(w.At) {
-			fit = append(fit, s)
+	// A reference such as live may stand in the series of several sources; an id may be that of a snapshot of another one.
+	s, path, err := e.selectFrom(list, w, spec)
+	if err != nil && w.Source != "" {
+		any := w
+		any.Source = ""
+		if other, below, otherErr := e.selectFrom(list, any, spec); otherErr == nil {
+			s, path, err = other, below, nil
 		}
 	}
-	s, path, err := snapshot.Select(fit, spec, e.now())
 	if err != nil {
 		return nil, err
 	}
@@ -284,6 +285,17 @@ func (e *env) chosen(c *cli.Context, list []*snapshot.Snapshot, w held.Want) (*h
 		return nil, usage("source %s: --from names a snapshot; --part chooses what of it", c.Command.Name)
 	}
 	return &held.Chosen{Source: s.Source, Main: s}, nil
+}
+
+func (e *env) selectFrom(list []*snapshot.Snapshot, w held.Want, spec string) (*snapshot.Snapshot, string, error) {
+	f := snapshot.Filter{Source: w.Source, Host: w.Host, Role: w.Role, Component: w.Component}
+	var fit []*snapshot.Snapshot
+	for _, s := range f.Apply(list) {
+		if w.At.IsZero() || !s.Start.Time().After(w.At) {
+			fit = append(fit, s)
+		}
+	}
+	return snapshot.Select(fit, spec, e.now())
 }
 
 func planVars(c *cli.Context) (map[string]string, error) {

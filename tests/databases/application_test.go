@@ -23,10 +23,10 @@ import (
 	"cairn/remote/mem"
 )
 
-// servers is what `cairn source restore` gives plans to speak to databases with.
-type servers struct{}
+// asRestore is what `cairn source restore` gives plans to speak to databases with.
+type asRestore struct{}
 
-func (servers) Restore(ctx context.Context, j restores.Job, src io.Reader) ([]string, error) {
+func (asRestore) Restore(ctx context.Context, j restores.Job, src io.Reader) ([]string, error) {
 	r, err := driver.Restore(ctx, driver.Job{Part: j.Part, File: j.File, Database: j.Database, As: j.As, Replace: j.Replace}, src, driver.Options{})
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (servers) Restore(ctx context.Context, j restores.Job, src io.Reader) ([]st
 	return r.Warnings, nil
 }
 
-func (servers) Stopped(p source.Part) ([]string, error) { return driver.Stopped(p) }
+func (asRestore) Stopped(p source.Part) ([]string, error) { return driver.Stopped(p) }
 
 func memoryArchive(t *testing.T) *archive.Archive {
 	t.Helper()
@@ -118,7 +118,7 @@ parts:
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = perform.Execute(t.Context(), []*restores.Plan{p}, perform.Tools{Databases: servers{}}, nil)
+		_, err = perform.Execute(t.Context(), []*restores.Plan{p}, perform.Tools{Databases: asRestore{}}, nil)
 		return err
 	}
 	sum := "SELECT SUM(balance) FROM (SELECT balance FROM a UNION ALL SELECT balance FROM b) x"
