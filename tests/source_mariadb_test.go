@@ -14,7 +14,7 @@ import (
 func (m *machine) clerk(s *databases.Server, names ...string) *databases.Server {
 	m.t.Helper()
 	quoted := strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(word)
-	m.sql(s, "CREATE USER clerk@'%' IDENTIFIED BY '"+quoted+"'; GRANT PROCESS ON *.* TO clerk@'%';")
+	m.sql(s, "CREATE USER clerk@'%' IDENTIFIED BY '"+quoted+"';")
 	for _, name := range names {
 		m.sql(s, "GRANT ALL ON `"+name+"`.* TO clerk@'%';")
 	}
