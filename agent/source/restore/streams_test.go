@@ -85,7 +85,7 @@ func TestStreams(t *testing.T) {
 		{"as it was", Options{}, servers, append([]string{
 			"pg | globals.sql | database |  |  | roles at db1", "pg | app.sql | database |  |  | app at db1", "pg | app.properties | database |  |  | app at db1",
 			"pg | a%2Fb.dump | database |  |  | a/b at db1", "pg | a%2Fb.properties | database |  |  | a/b at db1",
-			"my | databases.sql | database |  |  | all databases", "lite | app.db | database |  | /srv/x/app.db | /srv/x/app.db"}, rest...)},
+			"my | databases.sql | database |  |  | ccnet, seafile", "lite | app.db | database |  | /srv/x/app.db | /srv/x/app.db"}, rest...)},
 		{"this machine's servers and paths", Options{Parts: []string{"pg/app", "lite"}}, strings.NewReplacer("db1", "db9", "/srv/x", "/srv/y").Replace(servers), []string{
 			"pg | globals.sql | database |  |  | roles at db9", "pg | app.sql | database |  |  | app at db9", "pg | app.properties | database |  |  | app at db9",
 			"lite | app.db | database |  | /srv/y/app.db | /srv/y/app.db"}},
