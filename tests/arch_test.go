@@ -20,9 +20,17 @@ import (
 // and children too. Everything below tests/ may import anything and is imported by tests only. A new package
 // gets its floor here.
 var floors = map[string]int{
+	"agent/source/restore/perform": 8,
+	"agent/source/restore/show":    8,
+
+	"agent/source/restore": 7,
+	"agent/source/held":    6,
+	"agent/source/rewrite": 5,
+	"agent/source/wipe":    5,
+
 	"agent/verify":             5,
 	"agent/source":             5,
-	"cmd/cairn":                8,
+	"cmd/cairn":                9,
 	"agent/api/fedora":         6,
 	"agent/source/driver":      6,
 	"agent/source/profile":     6,
@@ -33,9 +41,6 @@ var floors = map[string]int{
 	"agent/source/hook":        6,
 	"agent/source/paper":       0,
 	"agent/source/run":         7,
-	"agent/source/restore":     7,
-	"agent/source/rewrite":     5,
-	"agent/source/wipe":        5,
 	"archive/backup":           5,
 	"archive/bench":            5,
 	"archive/check":            5,

@@ -11,7 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cairn/agent/source"
+	"cairn/agent/source/held"
 	"cairn/agent/source/restore"
+	"cairn/agent/source/restore/show"
 	"cairn/archive"
 	files "cairn/archive/restore"
 	"cairn/remote"
@@ -165,14 +167,14 @@ func (e *env) planOne(ctx context.Context, c *cli.Context, a *archive.Archive, l
 		return nil, err
 	}
 	chosen, err := e.chosen(c, list, w)
-	if errors.Is(err, restore.ErrNone) && now == nil && w.Class != "" { // perhaps it has no snapshots of its own
+	if errors.Is(err, held.ErrNone) && now == nil && w.Class != "" { // perhaps it has no snapshots of its own
 		w.Class = ""
 		chosen, err = e.chosen(c, list, w)
 	}
 	if err != nil {
 		return nil, err
 	}
-	origin, err := restore.Open(ctx, a, chosen.Main, w.Class)
+	origin, err := held.Open(ctx, a, chosen.Main, w.Class)
 	if err != nil {
 		return nil, err
 	}
@@ -193,12 +195,12 @@ func (e *env) planOne(ctx context.Context, c *cli.Context, a *archive.Archive, l
 		}
 		chosen.More(list, w)
 	}
-	origins := []*restore.Origin{origin}
+	origins := []*held.Origin{origin}
 	e.reads(chosen.Main)
 	for _, class := range source.Classes() {
 		if s := chosen.ByClass[class]; s != nil {
 			e.reads(s)
-			more, err := restore.Open(ctx, a, s, class)
+			more, err := held.Open(ctx, a, s, class)
 			if err != nil {
 				return nil, err
 			}
@@ -237,8 +239,8 @@ func (e *env) localSource(c *cli.Context, name string, vars map[string]string) (
 }
 
 // want says which snapshots are looked for.
-func (e *env) want(c *cli.Context, name string, f *source.File) (restore.Want, error) {
-	w := restore.Want{
+func (e *env) want(c *cli.Context, name string, f *source.File) (held.Want, error) {
+	w := held.Want{
 		Source: name, Class: source.Class(c.String("class")), Own: hostname(),
 		Host: c.String("host"), Role: c.String("role"), Component: c.String("component"),
 		Hidden: func(tag string) bool { return tag == safetyTag },
@@ -261,10 +263,10 @@ func (e *env) want(c *cli.Context, name string, f *source.File) (restore.Want, e
 }
 
 // chosen finds the snapshot that is named, or the one that fits.
-func (e *env) chosen(c *cli.Context, list []*snapshot.Snapshot, w restore.Want) (*restore.Chosen, error) {
+func (e *env) chosen(c *cli.Context, list []*snapshot.Snapshot, w held.Want) (*held.Chosen, error) {
 	spec := c.String("from")
 	if spec == "" || spec == "latest" {
-		return restore.Choose(list, w)
+		return held.Choose(list, w)
 	}
 	f := snapshot.Filter{Host: w.Host, Role: w.Role, Component: w.Component}
 	var fit []*snapshot.Snapshot
@@ -280,7 +282,7 @@ func (e *env) chosen(c *cli.Context, list []*snapshot.Snapshot, w restore.Want) 
 	if path != "" {
 		return nil, usage("source %s: --from names a snapshot; --part chooses what of it", c.Command.Name)
 	}
-	return &restore.Chosen{Source: s.Source, Main: s}, nil
+	return &held.Chosen{Source: s.Source, Main: s}, nil
 }
 
 func planVars(c *cli.Context) (map[string]string, error) {
@@ -357,7 +359,7 @@ func (e *env) printPlans(plans []*restore.Plan) error {
 	oldest, newest := restore.Spread(plans)
 	if e.json {
 		for _, p := range plans {
-			if err := e.printJSON(p.JSON()); err != nil {
+			if err := e.printJSON(show.JSON(p)); err != nil {
 				return err
 			}
 		}
@@ -367,7 +369,7 @@ func (e *env) printPlans(plans []*restore.Plan) error {
 		if i > 0 {
 			e.print("")
 		}
-		fmt.Fprint(e.stdout, p.Text())
+		fmt.Fprint(e.stdout, show.Text(p))
 	}
 	if len(plans) > 1 || len(plans) == 1 && len(plans[0].Origins) > 1 {
 		e.print("\nspread: %s between the oldest snapshot (%s) and the newest (%s)", newest.Sub(oldest).Round(time.Second),

@@ -15,6 +15,7 @@ import (
 	"cairn/agent/source/driver"
 	"cairn/agent/source/fedora"
 	"cairn/agent/source/restore"
+	"cairn/agent/source/restore/perform"
 	"cairn/archive"
 	files "cairn/archive/restore"
 	"cairn/remote"
@@ -113,11 +114,11 @@ func (e *env) ask(question string) (bool, error) {
 // execute does what was agreed to.
 func (e *env) execute(ctx context.Context, c *cli.Context, a *archive.Archive, plans []*restore.Plan) error {
 	progress := new(files.Progress)
-	t := restore.Tools{
+	t := perform.Tools{
 		Databases: databases{driver.Options{TempDir: c.String("temp-dir"), Stderr: e.stderr}},
 		Fedora:    repositories{},
 		Stderr:    e.stderr,
-		Tell:      func(v restore.Event) { e.printEvent(v) },
+		Tell:      func(v perform.Event) { e.printEvent(v) },
 		Consent: func(_ context.Context, p *restore.Plan, s source.Step) (bool, error) {
 			if c.Bool("steps") {
 				return true, nil
@@ -125,15 +126,18 @@ func (e *env) execute(ctx context.Context, c *cli.Context, a *archive.Archive, p
 			return e.ask(fmt.Sprintf("%s: run step %s? ", p.Source, s.Name))
 		},
 	}
+	if c.Bool("safety") {
+		t.Safety = &safetyNet{e, c, a}
+	}
 	stop := e.watch(func() tick {
 		return tick{verb: "restore", files: progress.FilesDone.Load(), bytes: progress.BytesDone.Load(), current: progress.Current()}
 	})
-	r, err := restore.Execute(ctx, plans, t, progress)
+	r, err := perform.Execute(ctx, plans, t, progress)
 	stop()
 	return e.tellExecuted(plans, r, err)
 }
 
-func (e *env) printEvent(v restore.Event) {
+func (e *env) printEvent(v perform.Event) {
 	switch {
 	case e.json:
 		_ = e.printJSON(map[string]any{"type": "event", "source": v.Source, "stage": v.Stage, "message": v.Text, "warning": v.Warn})
@@ -144,7 +148,7 @@ func (e *env) printEvent(v restore.Event) {
 	}
 }
 
-func (e *env) tellExecuted(plans []*restore.Plan, r *restore.Report, err error) error {
+func (e *env) tellExecuted(plans []*restore.Plan, r *perform.Report, err error) error {
 	sum := files.Report{}
 	for _, t := range r.Trees {
 		sum.Failed += t.Failed
@@ -175,9 +179,9 @@ func (e *env) tellExecuted(plans []*restore.Plan, r *restore.Report, err error) 
 			err = printed
 		}
 	}
-	var stage *restore.StageError
+	var stage *perform.StageError
 	switch {
-	case errors.As(err, &stage) && stage.Stage == restore.Guards:
+	case errors.As(err, &stage) && stage.Stage == perform.Guards:
 		return hint(err, first(remote.Hint(err), "nothing was touched"))
 	case errors.As(err, &stage):
 		return hint(err, first(remote.Hint(err), fmt.Sprintf("what comes before %q is done, nothing after it is; the same command goes on from there", stage.Stage)))
@@ -211,7 +215,7 @@ func (d databases) Stopped(p source.Part) ([]string, error) { return driver.Stop
 // repositories lets plans speak to Fedora. Somebody agreed to the plan, which says what it replaces.
 type repositories struct{}
 
-func (repositories) Restore(ctx context.Context, r restore.Repository) ([]string, error) {
+func (repositories) Restore(ctx context.Context, r perform.Repository) ([]string, error) {
 	done, err := fedora.Restore(ctx, r.Part.Fedora, fedora.RestoreOptions{Name: r.Name, Fill: r.Fill, Size: int64(min(r.Bytes, 1<<62)), Consent: true, Force: r.Force})
 	if done == nil {
 		return nil, err

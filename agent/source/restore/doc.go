@@ -1,23 +1,20 @@
-// Package restore brings sources back: it makes a plan of a snapshot and a source file, tells it as text, and executes it.
+// Package restore plans how sources come back: from a snapshot and a source file it makes a plan, which agent/source/restore/show tells and
+// agent/source/restore/perform executes.
 //
-//	snapshots ─ Choose ─▶ Chosen ─ New ─▶ Plan ─ Text, Refusals ─▶ Execute
-//	                                       │
-//	     guards → before → safety → remove, empty → files → databases → rewrites → steps
+//	snapshots ─ held.Choose ─ held.Open ─▶ Origin ─ New ─▶ Plan ─ show.Text, Refusals ─▶ perform.Execute
 //
 // Words: then is the source file as the snapshot keeps it, now is the one of this machine (or then with other variables): then tells what the
 // snapshot holds and under which paths, now where it goes and what is done beside. A part is paired by its name. To wipe is to remove or to empty.
 // A restore beside puts everything below another directory (Options.To) and leaves the application alone: no guards, hooks or steps.
 //
 // Invariants
-//   - A plan touches nothing. What it shows is what is executed: lists of files to rewrite, databases and directories are made once.
+//   - Making a plan touches nothing. What it shows is what is executed: lists of files to rewrite, databases and directories are made once.
 //   - What is of class never, by then or by now, is not restored, and what is derived neither, unless it was named (Options.Force, WithDerived). That
 //     holds for parts and for patterns within trees, wherever the snapshot has them from.
-//   - Removing, emptying and rewriting end at the declared roots (agent/source/wipe, os.Root), whatever links there are.
-//   - Guards of all sources of a set hold, and nothing is missing, before the first of them is touched; what overrides that is told.
-//   - The stages of a set go side by side: all are stopped before one is changed, and steps come when all are back, in the order of the set. After a
-//     stage that failed, or files that did not come back whole, no step is run.
+//   - Removing, emptying and rewriting are confined to the declared roots (agent/source/wipe, os.Root), whatever links there are.
+//   - What is named and not there (parts, databases, classes) is an error: a restore that quietly does less than was asked for is none.
 //
-// Plan and Execute are for one goroutine each. A crash leaves what the stage that it met had done: the same command again goes on from there,
-// because files that are right are kept, what is to be removed is gone, and databases come whole or not at all (agent/source/driver); one that
-// came already has to be replaced, or left out by naming parts.
+// Memory: what is listed of one source (10,000 files to rewrite, 1,000 places left out); trees are walked and not held. New and RestoreTree belong to one
+// goroutine for a plan; the rules that they hand to archive/restore are only read. Nothing is written but by RestoreTree, so a crash of New
+// leaves nothing.
 package restore

@@ -175,7 +175,7 @@ func (o *Options) check() error {
 func move(maps []Map, name string) (string, bool) {
 	best := -1
 	for i, m := range maps {
-		if below(name, m.Old) && (best < 0 || len(m.Old) > len(maps[best].Old)) {
+		if Below(name, m.Old) && (best < 0 || len(m.Old) > len(maps[best].Old)) {
 			best = i
 		}
 	}
@@ -185,7 +185,7 @@ func move(maps []Map, name string) (string, bool) {
 	return path.Join(maps[best].New, "/"+strings.TrimPrefix(name, maps[best].Old)), true
 }
 
-// below says whether a path is another one or lies below it.
-func below(name, top string) bool {
+// Below says whether a path is another one or lies below it.
+func Below(name, top string) bool {
 	return name == top || top == "/" || strings.HasPrefix(name, top) && name[len(top)] == '/'
 }

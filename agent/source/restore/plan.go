@@ -4,20 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"cairn/agent/source"
+	"cairn/agent/source/held"
 	"cairn/agent/source/hook"
 	"cairn/agent/source/wipe"
 	files "cairn/archive/restore"
 	"cairn/remote"
 )
 
+// Archive is what snapshots are read from; *archive.Archive is one.
+type Archive = files.Source
+
 // Plan is what will be done for one source.
 type Plan struct {
 	Source   string
 	File     *source.File // of this machine, or the one that the snapshot keeps: guards, hooks, roots, rewrites and steps are its
-	Origins  []*Origin
+	Origins  []*held.Origin
 	Options  Options
 	Notes    []string
 	Missing  []string // what should be in the snapshot and is not
@@ -36,8 +43,8 @@ type Plan struct {
 	Runbook  string
 
 	archive Archive
-	rules   map[*Origin]*rules
-	pairs   map[*Origin][]Map
+	rules   map[*held.Origin]*rules
+	pairs   map[*held.Origin][]Map
 	sent    []bool // which of Options.Redirects found their database
 }
 
@@ -54,7 +61,7 @@ type Wipe struct {
 	Found wipe.Found
 	Err   error // why it cannot be
 
-	target wipe.Target
+	Target wipe.Target
 }
 
 // Tree is a directory or a file that comes back as such.
@@ -70,23 +77,23 @@ type Tree struct {
 	// Compared is what a restore would do, when Options.Compare asked for it.
 	Compared *files.Report
 
-	origin *Origin
-	single bool // it is no directory
+	Origin *held.Origin
+	Single bool // it is no directory
 }
 
 // New makes the plan of one source. now is the file of this machine, or the one that a snapshot keeps (Origin.Kept). The first origin is the ordinary one.
-func New(ctx context.Context, a Archive, origins []*Origin, now *source.File, o Options) (*Plan, error) {
+func New(ctx context.Context, a Archive, origins []*held.Origin, now *source.File, o Options) (*Plan, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	if len(origins) == 0 {
-		return nil, ErrNone
+		return nil, held.ErrNone
 	}
-	p := &Plan{Source: now.Name, File: now, Origins: origins, Options: o, archive: a, rules: map[*Origin]*rules{}, pairs: map[*Origin][]Map{},
+	p := &Plan{Source: now.Name, File: now, Origins: origins, Options: o, archive: a, rules: map[*held.Origin]*rules{}, pairs: map[*held.Origin][]Map{},
 		sent: make([]bool, len(o.Redirects))}
-	var all []held
+	var all []held.Part
 	for _, origin := range origins {
-		list, err := origin.parts(now)
+		list, err := origin.Parts(now)
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +106,7 @@ func New(ctx context.Context, a Archive, origins []*Origin, now *source.File, o 
 	}
 	for _, h := range all {
 		if err := p.add(ctx, h); err != nil {
-			return nil, fmt.Errorf("part %s: %w", h.part.Name, err)
+			return nil, fmt.Errorf("part %s: %w", h.Source.Name, err)
 		}
 	}
 	p.complete(all)
@@ -113,8 +120,11 @@ func New(ctx context.Context, a Archive, origins []*Origin, now *source.File, o 
 	return p, p.finish(ctx)
 }
 
+// Archive is where the snapshots are.
+func (p *Plan) Archive() Archive { return p.archive }
+
 // judge says what is wrong with a snapshot as a whole.
-func (p *Plan) judge(o *Origin) {
+func (p *Plan) judge(o *held.Origin) {
 	s := o.Snapshot
 	switch {
 	case s.Partial:
@@ -131,13 +141,13 @@ func (p *Plan) judge(o *Origin) {
 }
 
 // once leaves of parts that several snapshots know the one of the snapshot that has it.
-func (p *Plan) once(all []held) (list []held) {
+func (p *Plan) once(all []held.Part) (list []held.Part) {
 	for _, h := range all {
-		i := slices.IndexFunc(list, func(g held) bool { return g.part.Name == h.part.Name })
+		i := slices.IndexFunc(list, func(g held.Part) bool { return g.Source.Name == h.Source.Name })
 		switch {
 		case i < 0:
 			list = append(list, h)
-		case list[i].paths == nil && list[i].streams == nil:
+		case list[i].Paths == nil && list[i].Streams == nil:
 			list[i] = h
 		}
 	}
@@ -145,54 +155,54 @@ func (p *Plan) once(all []held) (list []held) {
 }
 
 // known refuses names of parts that there are not: a restore that quietly does nothing is worse than a mistake that is told.
-func (p *Plan) known(all []held) error {
-	names := map[string]bool{}
+func (p *Plan) known(all []held.Part) error {
+	names := set{}
 	for _, h := range all {
-		names[h.part.Name] = true
+		names[h.Source.Name] = true
 	}
 	for _, text := range p.Options.Parts {
 		name, _, _ := cut(text)
 		if !names[name] {
-			return remote.WithHint(fmt.Errorf("the snapshot has no part %q", name), "it has "+joinKeys(names))
+			return remote.WithHint(fmt.Errorf("the snapshot has no part %q", name), "it has "+names.join())
 		}
 	}
 	for _, f := range p.Options.Force {
 		if !clean(f.Name) && !names[f.Name] {
-			return remote.WithHint(fmt.Errorf("force %s: there is no part %q", f.Class, f.Name), "name one of "+joinKeys(names)+", or an absolute path")
+			return remote.WithHint(fmt.Errorf("force %s: there is no part %q", f.Class, f.Name), "name one of "+names.join()+", or an absolute path")
 		}
 	}
 	return nil
 }
 
 // add plans one part.
-func (p *Plan) add(ctx context.Context, h held) error {
-	wanted, named := p.Options.wants(&h.part)
+func (p *Plan) add(ctx context.Context, h held.Part) error {
+	wanted, named := p.Options.wants(&h.Source)
 	if !wanted {
 		p.Unwanted++
 		return nil
 	}
-	class := h.part.Class
-	now := pair(h.origin.Then, p.File, &h.part)
+	class := h.Source.Class
+	now := held.Pair(h.Origin.Then, p.File, &h.Source)
 	if now != nil && (now.Class == source.Never || now.Class == source.Derived && class != source.Never) {
 		class = now.Class
 	}
-	asked := h.part
+	asked := h.Source
 	asked.Class = class
 	if r, ok := p.File.Classes[class]; ok && r.Restore == "ask" && !named {
-		p.LeftOut = append(p.LeftOut, LeftOut{h.part.Name, class, "comes back only when it is named: --part " + h.part.Name})
+		p.LeftOut = append(p.LeftOut, LeftOut{h.Source.Name, class, "comes back only when it is named: --part " + h.Source.Name})
 		return nil
 	}
 	if (class == source.Never || class == source.Derived) && !p.Options.part(&asked) && !p.forcesBelow(class, h) {
 		if named && class == source.Never && p.Options.Class == "" {
-			return remote.WithHint(errors.New("it is of class never: it does harm when it comes back"), "--force-class never:"+h.part.Name+" brings it back all the same")
+			return remote.WithHint(errors.New("it is of class never: it does harm when it comes back"), "--force-class never:"+h.Source.Name+" brings it back all the same")
 		}
-		p.LeftOut = append(p.LeftOut, LeftOut{h.part.Name, class, why(class)})
+		p.LeftOut = append(p.LeftOut, LeftOut{h.Source.Name, class, why(class)})
 		return nil
 	}
-	if now == nil && h.origin.Then != nil {
-		p.Notes = append(p.Notes, fmt.Sprintf("part %s is not in the source file of this machine: it goes to where it was", h.part.Name))
+	if now == nil && h.Origin.Then != nil {
+		p.Notes = append(p.Notes, fmt.Sprintf("part %s is not in the source file of this machine: it goes to where it was", h.Source.Name))
 	}
-	for _, from := range h.paths {
+	for _, from := range h.Paths {
 		if err := p.addTree(ctx, h, from); err != nil {
 			return err
 		}
@@ -201,19 +211,19 @@ func (p *Plan) add(ctx context.Context, h held) error {
 }
 
 // forcesBelow says whether something within a part is forced by its path.
-func (p *Plan) forcesBelow(class source.Class, h held) bool {
-	return slices.ContainsFunc(h.paths, func(name string) bool {
-		r, err := p.rulesOf(h.origin)
-		return err == nil && r.forced(class, h.part.Name, name, true)
+func (p *Plan) forcesBelow(class source.Class, h held.Part) bool {
+	return slices.ContainsFunc(h.Paths, func(name string) bool {
+		r, err := p.rulesOf(h.Origin)
+		return err == nil && r.forced(class, h.Source.Name, name, true)
 	})
 }
 
 // complete says what should be there and is not.
-func (p *Plan) complete(all []held) {
+func (p *Plan) complete(all []held.Part) {
 	for _, h := range all {
-		wanted, _ := p.Options.wants(&h.part)
-		if wanted && h.missing != "" {
-			p.Missing = append(p.Missing, fmt.Sprintf("part %s: %s", h.part.Name, h.missing))
+		wanted, _ := p.Options.wants(&h.Source)
+		if wanted && h.Missing != "" {
+			p.Missing = append(p.Missing, fmt.Sprintf("part %s: %s", h.Source.Name, h.Missing))
 		}
 	}
 	for i := range p.File.Parts {
@@ -221,7 +231,7 @@ func (p *Plan) complete(all []held) {
 		if wanted, _ := p.Options.wants(q); !wanted || q.Class == source.Never || q.Class == source.Derived {
 			continue
 		}
-		there := slices.ContainsFunc(all, func(h held) bool { return pair(h.origin.Then, p.File, &h.part) == q })
+		there := slices.ContainsFunc(all, func(h held.Part) bool { return held.Pair(h.Origin.Then, p.File, &h.Source) == q })
 		switch {
 		case there:
 		case q.Optional || p.Options.Class == "" && p.alone(q.Class):
@@ -272,20 +282,23 @@ func (p *Plan) AskGuards(ctx context.Context) {
 }
 
 func (p *Plan) addWipe(ctx context.Context, name string, empty bool) {
-	w := Wipe{Path: p.place(name), Empty: empty, target: wipe.Target{Protected: p.Options.Protected}}
+	w := Wipe{Path: p.place(name), Empty: empty, Target: wipe.Target{Protected: p.Options.Protected}}
 	if p.Options.To != "" {
-		w.target.Root = p.Options.To
+		w.Target.Root = p.Options.To
 	} else {
 		for _, root := range p.roots() {
-			if below(w.Path, root) && len(root) > len(w.target.Root) {
-				w.target.Root = root
+			if Below(w.Path, root) && len(root) > len(w.Target.Root) {
+				w.Target.Root = root
 			}
 		}
 	}
-	if w.target.Path = w.Path; w.target.Root == "" {
+	if w.Target.Path = w.Path; w.Target.Root == "" {
 		w.Err = fmt.Errorf("%s is not below the roots of the restore", w.Path)
 	} else {
-		w.Found, w.Err = wipe.Look(ctx, w.target)
+		w.Found, w.Err = wipe.Look(ctx, w.Target)
+	}
+	if p.Options.To != "" && w.Err == nil && !w.Found.Exists {
+		return // nothing of it can have been there
 	}
 	p.Wipes = append(p.Wipes, w)
 }
@@ -308,7 +321,7 @@ func (p *Plan) finish(context.Context) error {
 	}
 	for i := range p.Trees {
 		for k := range p.Trees[:i] {
-			if a, b := p.Trees[i].To, p.Trees[k].To; a == b || !p.Trees[k].single && below(a, b) || !p.Trees[i].single && below(b, a) {
+			if a, b := p.Trees[i].To, p.Trees[k].To; a == b || !p.Trees[k].Single && Below(a, b) || !p.Trees[i].Single && Below(b, a) {
 				return fmt.Errorf("%s and %s would both be restored to %s", p.Trees[k].From, p.Trees[i].From, b)
 			}
 		}
@@ -357,8 +370,34 @@ func (p *Plan) Refusals() (list []Refusal) {
 			list = append(list, Refusal{Text: w.Err.Error()})
 		}
 	}
+	for _, w := range p.Rewrites {
+		if w.Err != nil && p.Options.Rewrite {
+			list = append(list, Refusal{Text: "rewrite " + w.Path + ": " + w.Err.Error()})
+		}
+	}
 	if len(p.Trees)+len(p.Streams) == 0 {
 		list = append(list, Refusal{Text: "nothing of the snapshot would be restored"})
 	}
 	return list
 }
+
+// Spread is the time between the oldest and the newest snapshot of a set.
+func Spread(set []*Plan) (oldest, newest time.Time) {
+	for _, p := range set {
+		for _, o := range p.Origins {
+			t := o.Snapshot.Start.Time()
+			if oldest.IsZero() || t.Before(oldest) {
+				oldest = t
+			}
+			if t.After(newest) {
+				newest = t
+			}
+		}
+	}
+	return oldest, newest
+}
+
+// set is some names.
+type set map[string]bool
+
+func (s set) join() string { return strings.Join(slices.Sorted(maps.Keys(s)), ", ") }

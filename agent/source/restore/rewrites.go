@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strings"
 
 	"cairn/agent/source"
+	"cairn/agent/source/held"
 	"cairn/agent/source/rewrite"
 	"cairn/chunk"
 	"cairn/snapshot"
@@ -31,7 +31,7 @@ type Rewrite struct {
 	Diff   string // "" when nothing changes
 	Err    error  // why it cannot be changed
 
-	rules []rewrite.Rule
+	Rules []rewrite.Rule
 }
 
 // ruleOf takes a rule from a source file.
@@ -59,7 +59,7 @@ func (p *Plan) findRewrites(ctx context.Context) error {
 	read := 0
 	for i := range p.Trees {
 		err := p.eachFile(ctx, &p.Trees[i], func(from, own string, size uint64) error {
-			w := p.matching(bound, p.Trees[i].origin, from, own)
+			w := p.matching(bound, p.Trees[i].Origin, from, own)
 			if w == nil {
 				return nil
 			}
@@ -69,7 +69,7 @@ func (p *Plan) findRewrites(ctx context.Context) error {
 			if read += int(min(size, rewrite.MaxSize)); read > maxPreview {
 				w.Err = errors.New("too much for a preview")
 			} else {
-				p.preview(p.Trees[i].origin, w, hits)
+				p.preview(p.Trees[i].Origin, w, hits)
 			}
 			p.Rewrites = append(p.Rewrites, *w)
 			return nil
@@ -88,19 +88,19 @@ func (p *Plan) findRewrites(ctx context.Context) error {
 
 // eachFile calls fn for the regular files of a tree that come back: with the path in the snapshot, and the one in the coordinates of the source file.
 func (p *Plan) eachFile(ctx context.Context, t *Tree, fn func(from, own string, size uint64) error) error {
-	r, err := p.rulesOf(t.origin)
+	r, err := p.rulesOf(t.Origin)
 	if err != nil {
 		return err
 	}
 	own := func(from string) string { // as the file of this machine calls it
-		to, _ := move(p.paired(t.origin), from)
+		to, _ := move(p.paired(t.Origin), from)
 		return to
 	}
-	if t.single {
+	if t.Single {
 		return fn(t.From, own(t.From), t.Bytes)
 	}
 	load := func(ctx context.Context, id chunk.ID) ([]byte, error) { return p.archive.Load(ctx, chunk.Tree, id) }
-	s := t.origin.Snapshot
+	s := t.Origin.Snapshot
 	n, err := snapshot.Find(ctx, load, s.Content, s.Depth, t.From)
 	if err != nil {
 		return err
@@ -119,10 +119,10 @@ func (p *Plan) eachFile(ctx context.Context, t *Tree, fn func(from, own string, 
 }
 
 // matching returns the rules for a file, nil if there are none. Patterns are those of the source file: below each of its roots.
-func (p *Plan) matching(bound []pattern.Bound, o *Origin, from, own string) *Rewrite {
+func (p *Plan) matching(bound []pattern.Bound, o *held.Origin, from, own string) *Rewrite {
 	root := ""
 	for _, r := range p.File.Restore.Roots {
-		if below(own, r) && len(r) > len(root) {
+		if Below(own, r) && len(r) > len(root) {
 			root = r
 		}
 	}
@@ -136,31 +136,32 @@ func (p *Plan) matching(bound []pattern.Bound, o *Origin, from, own string) *Rew
 	}
 	for i := range bound {
 		if bound[i].Excluded(own, len(strings.TrimSuffix(root, "/")), false) {
-			w.rules = append(w.rules, ruleOf(&p.File.Restore.Rewrite[i]))
+			w.Rules = append(w.Rules, ruleOf(&p.File.Restore.Rewrite[i]))
 			continue
 		}
-		w.rules = append(w.rules, rewrite.Rule{})
+		w.Rules = append(w.Rules, rewrite.Rule{})
 	}
-	for _, r := range w.rules {
-		if set(r) {
+	for _, r := range w.Rules {
+		if IsSet(r) {
 			return w
 		}
 	}
 	return nil
 }
 
-func set(r rewrite.Rule) bool { return len(r.Properties) > 0 || r.XML != nil || r.Regex != nil }
+// IsSet says whether a rule does anything.
+func IsSet(r rewrite.Rule) bool { return len(r.Properties) > 0 || r.XML != nil || r.Regex != nil }
 
 // preview applies the rules to what the snapshot holds.
-func (p *Plan) preview(o *Origin, w *Rewrite, hits []int) {
+func (p *Plan) preview(o *held.Origin, w *Rewrite, hits []int) {
 	before, err := p.read(o, w.From)
 	if err != nil {
 		w.Err = err
 		return
 	}
 	after := before
-	for i, r := range w.rules {
-		if !set(r) {
+	for i, r := range w.Rules {
+		if !IsSet(r) {
 			continue
 		}
 		var n int
@@ -176,50 +177,11 @@ func (p *Plan) preview(o *Origin, w *Rewrite, hits []int) {
 	}
 }
 
-func (p *Plan) read(o *Origin, name string) ([]byte, error) {
-	f, err := o.view.Open(strings.TrimPrefix(name, "/"))
+func (p *Plan) read(o *held.Origin, name string) ([]byte, error) {
+	f, err := o.View().Open(strings.TrimPrefix(name, "/"))
 	if err != nil {
 		return nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, rewrite.MaxSize+1))
 	return data, errors.Join(err, f.Close())
-}
-
-// apply changes the file on disk. Its root is opened as it is named; below it no link leads out. The file gets another inode with the owner, mode
-// and attributes of the one that it replaces: it is there whole all the time.
-func (w *Rewrite) apply() (changed bool, err error) {
-	dir, name := w.Root, strings.TrimPrefix(strings.TrimPrefix(w.Path, w.Root), "/")
-	if name == "" { // the root is this file
-		dir, name = path.Dir(w.Path), path.Base(w.Path)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = root.Close() }()
-	f, err := openFile(root, name)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", w.Path, err)
-	}
-	defer func() { _ = f.Close() }() // only read
-	before, err := io.ReadAll(io.LimitReader(f, rewrite.MaxSize+1))
-	if err != nil {
-		return false, err
-	}
-	after := before
-	for _, r := range w.rules {
-		if !set(r) {
-			continue
-		}
-		if after, _, err = rewrite.Apply(r, after); err != nil {
-			return false, fmt.Errorf("%s: %w", w.Path, err)
-		}
-	}
-	if bytes.Equal(before, after) {
-		return false, nil
-	}
-	if err := replaceFile(root, name, f, after); err != nil {
-		return false, fmt.Errorf("%s: %w", w.Path, err)
-	}
-	return true, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cairn/agent/source"
+	"cairn/agent/source/held"
 	"cairn/agent/source/paper"
 	"cairn/snapshot/pattern"
 )
@@ -50,7 +51,7 @@ func newRules(f *source.File, noted *paper.Run, at func(string) string) ([]rule,
 	var list []rule
 	for i := range f.Parts {
 		p := &f.Parts[i]
-		own := pathOf(p)
+		own := held.PathOf(p)
 		if own == "" {
 			continue
 		}
@@ -75,7 +76,7 @@ func newRules(f *source.File, noted *paper.Run, at func(string) string) ([]rule,
 		}
 		if n, ok := noted.Find(p.Name); ok {
 			for _, name := range n.Paths {
-				if led := r; !below(name, r.top) {
+				if led := r; !Below(name, r.top) {
 					led.top = at(name)
 					list = append(list, led)
 				}
@@ -87,7 +88,7 @@ func newRules(f *source.File, noted *paper.Run, at func(string) string) ([]rule,
 
 // classOf says what a path is by one rule; "" when it may come back.
 func (r *rule) classOf(name string, dir bool) source.Class {
-	if !below(name, r.top) {
+	if !Below(name, r.top) {
 		return ""
 	}
 	if r.class == source.Never || r.class == source.Derived {
@@ -148,10 +149,10 @@ func (r *rules) forced(class source.Class, part, name string, dir bool) bool {
 		if f.Class != class {
 			continue
 		}
-		if f.Name == part || below(name, f.Name) || below(r.place(name), f.Name) {
+		if f.Name == part || Below(name, f.Name) || Below(r.place(name), f.Name) {
 			return true
 		}
-		if dir && (below(f.Name, name) || below(f.Name, r.place(name))) {
+		if dir && (Below(f.Name, name) || Below(f.Name, r.place(name))) {
 			return true
 		}
 	}
@@ -201,7 +202,7 @@ func (r *rules) excluded(name string, dir bool) bool {
 	}{{r.then, name}, {r.now, r.place(name)}} {
 		for i := range side.rules {
 			k := &side.rules[i]
-			if !below(side.name, k.top) || side.name == k.top {
+			if !Below(side.name, k.top) || side.name == k.top {
 				continue
 			}
 			own := strings.TrimSuffix(k.own, "/") + "/" + strings.TrimPrefix(strings.TrimPrefix(side.name, k.top), "/")

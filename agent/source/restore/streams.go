@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"cairn/agent/source"
+	"cairn/agent/source/held"
 	"cairn/agent/source/paper"
 	"cairn/remote"
 )
@@ -28,6 +29,15 @@ const (
 	Kept         Way = "kept" // it stays in the snapshot: nothing is known that takes it
 )
 
+// Job is one stream for a database.
+type Job struct {
+	Part     source.Part // with the server that it goes to
+	File     string      // name of the stream in its part
+	Database string      // the only one that is wanted of several; "" is all
+	As       string      // its name there; of SQLite the path of the file; "" is its own
+	Replace  bool        // drop what is there
+}
+
 // Stream is a dump, or the streams of one repository.
 type Stream struct {
 	Job
@@ -37,7 +47,7 @@ type Stream struct {
 	Label string // which database it is, or roles
 	Bytes uint64
 
-	origin *Origin
+	Origin *held.Origin
 }
 
 // Target says in few words where a stream goes.
@@ -79,20 +89,20 @@ func server(p *source.Part) *source.Server {
 }
 
 // addStreams plans the streams of a part; now is the part of this machine, which says how the server is reached.
-func (p *Plan) addStreams(h held, now *source.Part) error {
-	if len(h.streams) == 0 {
+func (p *Plan) addStreams(h held.Part, now *source.Part) error {
+	if len(h.Streams) == 0 {
 		return nil
 	}
-	part := h.part
+	part := h.Source
 	if now != nil {
 		part = *now
 	}
-	for _, s := range h.streams {
+	for _, s := range h.Streams {
 		if s.Failed != "" {
 			p.Missing = append(p.Missing, fmt.Sprintf("part %s: %s: %s", part.Name, s.File, s.Failed))
 		}
 	}
-	streams := slices.DeleteFunc(slices.Clone(h.streams), func(s paper.Stream) bool { return s.Failed != "" })
+	streams := slices.DeleteFunc(slices.Clone(h.Streams), func(s paper.Stream) bool { return s.Failed != "" })
 	switch {
 	case part.Fedora != nil:
 		return p.addRepository(h, part)
@@ -114,9 +124,9 @@ func (p *Plan) addStreams(h held, now *source.Part) error {
 }
 
 // addStream adds one; with Options.To only what was sent elsewhere by name leaves that directory.
-func (p *Plan) addStream(h held, part source.Part, s paper.Stream, way Way, j Job) *Stream {
+func (p *Plan) addStream(h held.Part, part source.Part, s paper.Stream, way Way, j Job) *Stream {
 	j.Part, j.File, j.Replace = part, s.File, p.Options.Replace
-	stream := Stream{Job: j, Way: way, From: s.Path, Bytes: s.Bytes, origin: h.origin}
+	stream := Stream{Job: j, Way: way, From: s.Path, Bytes: s.Bytes, Origin: h.Origin}
 	if p.Options.To != "" && way != ToDatabase {
 		stream.Way, stream.To = ToFile, path.Join(p.Options.To, s.Path)
 	}
@@ -125,14 +135,14 @@ func (p *Plan) addStream(h held, part source.Part, s paper.Stream, way Way, j Jo
 }
 
 // addFile leaves a stream as a file below Options.To, once.
-func (p *Plan) addFile(h held, part source.Part, s paper.Stream) {
+func (p *Plan) addFile(h held.Part, part source.Part, s paper.Stream) {
 	if !slices.ContainsFunc(p.Streams, func(have Stream) bool { return have.Way == ToFile && have.From == s.Path }) {
 		p.addStream(h, part, s, ToFile, Job{})
 	}
 }
 
-func (p *Plan) addRepository(h held, part source.Part) error {
-	s := paper.Stream{File: part.Name, Path: h.dir, Bytes: h.bytes}
+func (p *Plan) addRepository(h held.Part, part source.Part) error {
+	s := paper.Stream{File: part.Name, Path: h.Dir, Bytes: h.Bytes}
 	p.addStream(h, part, s, ToRepository, Job{})
 	return nil
 }
@@ -186,7 +196,7 @@ func otherName(r *Redirect, name string) string {
 }
 
 // addPostgres plans one database after the other, with what belongs to it; roles come first on each server.
-func (p *Plan) addPostgres(h held, part source.Part, streams []paper.Stream) error {
+func (p *Plan) addPostgres(h held.Part, part source.Part, streams []paper.Stream) error {
 	only := p.Options.databases(&part)
 	known := map[string]string{} // stem of a file's name → database
 	var content []paper.Stream
@@ -249,20 +259,20 @@ func (p *Plan) addPostgres(h held, part source.Part, streams []paper.Stream) err
 func unknown(part *source.Part, only []string, known map[string]string) error {
 	for _, want := range only {
 		there := false
-		names := map[string]bool{}
+		names := set{}
 		for _, name := range known {
 			there = there || name == want
 			names[name] = true
 		}
 		if !there {
-			return remote.WithHint(fmt.Errorf("part %s has no database %q in the snapshot", part.Name, want), "it has "+joinKeys(names))
+			return remote.WithHint(fmt.Errorf("part %s has no database %q in the snapshot", part.Name, want), "it has "+names.join())
 		}
 	}
 	return nil
 }
 
 // addMariaDB plans all databases in one go, or, when some go elsewhere or not at all, each by itself.
-func (p *Plan) addMariaDB(h held, part source.Part, streams []paper.Stream) error {
+func (p *Plan) addMariaDB(h held.Part, part source.Part, streams []paper.Stream) error {
 	only := p.Options.databases(&part)
 	for _, s := range streams {
 		names := s.Databases
@@ -303,15 +313,15 @@ func (p *Plan) addMariaDB(h held, part source.Part, streams []paper.Stream) erro
 	return nil
 }
 
-func (p *Plan) addSQLite(h held, part source.Part, streams []paper.Stream) error {
+func (p *Plan) addSQLite(h held.Part, part source.Part, streams []paper.Stream) error {
 	for _, s := range streams {
-		own := h.part.SQLite.Path
+		own := h.Source.SQLite.Path
 		r := p.redirect(&part, filepath.Base(own), own, part.Name)
 		if p.Options.To != "" && r == nil {
 			p.addFile(h, part, s)
 			continue
 		}
-		j := Job{As: p.destination(h.origin, own)}
+		j := Job{As: p.destination(h.Origin, own)}
 		if r != nil && r.As != "" {
 			j.As = r.As
 		}

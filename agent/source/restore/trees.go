@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"cairn/agent/source"
+	"cairn/agent/source/held"
 	files "cairn/archive/restore"
 	"cairn/chunk"
 	"cairn/snapshot"
@@ -34,7 +31,7 @@ func (p *Plan) under(name string) string {
 }
 
 // destination says where a path of a snapshot goes, before Options.To: a map that was given counts first, then where the part is now.
-func (p *Plan) destination(o *Origin, name string) string {
+func (p *Plan) destination(o *held.Origin, name string) string {
 	if to, ok := move(p.Options.PathMap, name); ok {
 		return to
 	}
@@ -44,15 +41,15 @@ func (p *Plan) destination(o *Origin, name string) string {
 }
 
 // paired says where the parts of then are now.
-func (p *Plan) paired(o *Origin) []Map {
+func (p *Plan) paired(o *held.Origin) []Map {
 	list, known := p.pairs[o]
 	if known || o.Then == nil {
 		return list
 	}
 	for i := range o.Then.Parts {
 		q := &o.Then.Parts[i]
-		if now := pair(o.Then, p.File, q); now != nil && pathOf(q) != "" && pathOf(now) != "" {
-			list = append(list, Map{pathOf(q), pathOf(now)})
+		if now := held.Pair(o.Then, p.File, q); now != nil && held.PathOf(q) != "" && held.PathOf(now) != "" {
+			list = append(list, Map{held.PathOf(q), held.PathOf(now)})
 			if q.H2 != nil { // its files have endings
 				list = append(list, Map{q.H2.Path + ".mv.db", now.H2.Path + ".mv.db"}, Map{q.H2.Path + ".h2.db", now.H2.Path + ".h2.db"})
 			}
@@ -63,7 +60,7 @@ func (p *Plan) paired(o *Origin) []Map {
 }
 
 // rulesOf says what of a snapshot stays out.
-func (p *Plan) rulesOf(o *Origin) (*rules, error) {
+func (p *Plan) rulesOf(o *held.Origin) (*rules, error) {
 	if r := p.rules[o]; r != nil {
 		return r, nil
 	}
@@ -80,17 +77,17 @@ func (p *Plan) rulesOf(o *Origin) (*rules, error) {
 }
 
 // addTree plans a directory or a file: it counts what is in it.
-func (p *Plan) addTree(ctx context.Context, h held, from string) error {
-	r, err := p.rulesOf(h.origin)
+func (p *Plan) addTree(ctx context.Context, h held.Part, from string) error {
+	r, err := p.rulesOf(h.Origin)
 	if err != nil {
 		return err
 	}
 	load := func(ctx context.Context, id chunk.ID) ([]byte, error) { return p.archive.Load(ctx, chunk.Tree, id) }
-	s := h.origin.Snapshot
+	s := h.Origin.Snapshot
 	n, err := snapshot.Find(ctx, load, s.Content, s.Depth, from)
 	if errors.Is(err, snapshot.ErrNotFound) {
-		if h.missing == "" && !h.absent {
-			p.Missing = append(p.Missing, fmt.Sprintf("part %s: %s is not in the snapshot", h.part.Name, from))
+		if h.Missing == "" && !h.Absent {
+			p.Missing = append(p.Missing, fmt.Sprintf("part %s: %s is not in the snapshot", h.Source.Name, from))
 		}
 		return nil
 	}
@@ -100,13 +97,13 @@ func (p *Plan) addTree(ctx context.Context, h held, from string) error {
 	if r.leaves(from, n.Type == snapshot.Dir) {
 		return nil
 	}
-	to := p.destination(h.origin, from)
-	t := Tree{Part: h.part, From: from, To: p.under(to), origin: h.origin, single: n.Type != snapshot.Dir}
-	if t.single && path.Base(to) != path.Base(from) {
+	to := p.destination(h.Origin, from)
+	t := Tree{Part: h.Source, From: from, To: p.under(to), Origin: h.Origin, Single: n.Type != snapshot.Dir}
+	if t.Single && path.Base(to) != path.Base(from) {
 		return fmt.Errorf("%s cannot become %s: a single file keeps its name", from, to)
 	}
 	t.count(n)
-	if !t.single {
+	if !t.Single {
 		w := snapshot.Walker{Load: load, Ahead: p.archive.Ahead, OnError: func(string, error) error { t.Lost++; return nil }}
 		err = w.Walk(ctx, n.Content, n.Depth, func(name string, n *snapshot.Node) error {
 			if r.leaves(path.Join(from, name), n.Type == snapshot.Dir) {
@@ -123,11 +120,11 @@ func (p *Plan) addTree(ctx context.Context, h held, from string) error {
 		}
 	}
 	p.Trees = append(p.Trees, t)
-	if (h.part.Derby != nil || h.part.H2 != nil) && p.Options.To == "" {
-		p.Closed = append(p.Closed, embeddedAt(h.part, func(name string) string { return p.destination(h.origin, name) }))
+	if (h.Source.Derby != nil || h.Source.H2 != nil) && p.Options.To == "" {
+		p.Closed = append(p.Closed, embeddedAt(h.Source, func(name string) string { return p.destination(h.Origin, name) }))
 	}
 	if p.Options.Compare {
-		t.Compared, err = p.restoreTree(ctx, &p.Trees[len(p.Trees)-1], true, nil)
+		t.Compared, err = p.RestoreTree(ctx, &p.Trees[len(p.Trees)-1], true, nil)
 		p.Trees[len(p.Trees)-1].Compared = t.Compared
 	}
 	return err
@@ -148,72 +145,25 @@ func (t *Tree) count(n *snapshot.Node) {
 	}
 }
 
-// restoreTree brings one tree back.
-func (p *Plan) restoreTree(ctx context.Context, t *Tree, dry bool, progress *files.Progress) (*files.Report, error) {
-	r, err := p.rulesOf(t.origin)
+// RestoreTree brings one tree back, or says with dry what that would do. The directory above it has to be there.
+func (p *Plan) RestoreTree(ctx context.Context, t *Tree, dry bool, progress *files.Progress) (*files.Report, error) {
+	r, err := p.rulesOf(t.Origin)
 	if err != nil {
 		return nil, err
 	}
-	s := t.origin.Snapshot
+	s := t.Origin.Snapshot
 	o := files.Options{
 		Target: t.To, Path: t.From, Roots: []string{t.From}, Excludes: r,
-		InPlace: true, Delete: p.Options.Delete && !t.single, DryRun: dry,
+		InPlace: true, Delete: p.Options.Delete && !t.Single, DryRun: dry,
 		NoOwner: p.Options.NoOwner, NoXattrs: p.Options.NoXattrs, Progress: progress, Action: p.Options.Action,
 	}
-	if t.single {
+	if t.Single {
 		o.Target = path.Dir(t.To)
 	}
 	for _, e := range s.Errors {
 		o.Unread = append(o.Unread, e.Path)
 	}
-	if !dry {
-		if err := p.lead(ctx, t); err != nil {
-			return nil, err
-		}
-	}
 	return files.Run(ctx, p.archive, s.Root(), o)
-}
-
-// lead makes the directories above a tree that are not there, as the snapshot recorded those that it was in: a bare machine has none of them,
-// and an application that cannot pass through its home does not start.
-func (p *Plan) lead(ctx context.Context, t *Tree) error {
-	from, to := path.Dir(t.From), path.Dir(t.To)
-	var missing []Map
-	for to != "/" {
-		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		missing = append(missing, Map{from, to})
-		from, to = path.Dir(from), path.Dir(to)
-	}
-	for _, m := range slices.Backward(missing) {
-		if err := os.Mkdir(m.New, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		n, err := t.origin.view.Node(strings.TrimPrefix(m.Old, "/"))
-		if m.Old == "/" || err != nil || n.Type != snapshot.Dir {
-			continue // nothing is known of it
-		}
-		if err := p.like(m.New, n); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
-}
-
-// like gives a directory that was just made its owner and mode.
-func (p *Plan) like(name string, n *snapshot.Node) error {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if os.Geteuid() == 0 && !p.Options.NoOwner {
-		if err := unix.Fchown(fd, int(n.UID), int(n.GID)); err != nil {
-			return &os.PathError{Op: "chown", Path: name, Err: err}
-		}
-	}
-	return unix.Fchmod(fd, n.Mode&0o7777)
 }
 
 // mentions says whether a hook has a path in what it runs.

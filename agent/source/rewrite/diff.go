@@ -112,7 +112,7 @@ func hunks(a, b [][]byte) (list []hunk) {
 
 // secret is a name behind which a secret may stand, with its value as attributes, properties and YAML have them.
 var (
-	secret      = regexp.MustCompile(`(?i)((?:passwords?|passwd|passphrase|pwd|secrets?|tokens?|api[-_]?key|credentials?)[\w.-]*["']?\s*[=: \t]\s*)("[^"]*"|'[^']*'|[^\s<>]+)`)
+	secret      = regexp.MustCompile(`(?i)((?:passwords?|passwd|passphrase|pwd|secrets?|tokens?|api[-_]?key|credentials?)[\w.-]*(?:["']?\s*[=:]\s*|[ \t]+))("[^"]*"|'[^']*'|[^\s<>]+)`)
 	urlPassword = regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]*@`)
 	named       = regexp.MustCompile(`(?i)(=\s*["'](?:[\w.-]*(?:password|passwd|passphrase|pwd|secret|token|api[-_]?key|credential)s?)["'].*?\bvalue\s*=\s*)("[^"]*"|'[^']*')`)
 )

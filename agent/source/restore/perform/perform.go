@@ -1,4 +1,18 @@
-package restore
+// Package perform executes plans of restores.
+//
+//	guards → before → safety snapshot → remove, empty → files → databases → rewrites → steps
+//
+// Invariants
+//   - Guards of all plans of a set hold, nothing is missing, and everything is at hand, before the first of them is touched; what overrides that is told.
+//   - The stages of a set go side by side: all are stopped before one is changed, and steps come when all are back, in the order of the set.
+//   - The first failure of a stage ends the work: what comes after it is not begun. After files that did not come back whole no step is run.
+//   - A step runs something only when somebody agreed to that step.
+//   - A file that is rewritten is replaced by a whole one, below its root, with the owner, mode and attributes that it had.
+//
+// One Execute for an application at a time. A crash leaves what the stage that it met had done; the same command again goes on from there, because
+// files that are right are kept, what is to be removed is gone, and databases come whole or not at all (agent/source/driver). Beside
+// that it may leave a file .cairn-….tmp.
+package perform
 
 import (
 	"context"
@@ -10,8 +24,8 @@ import (
 	"strings"
 
 	"cairn/agent/process"
-	"cairn/agent/source"
 	"cairn/agent/source/hook"
+	"cairn/agent/source/restore"
 	"cairn/agent/source/wipe"
 	files "cairn/archive/restore"
 	"cairn/remote"
@@ -58,7 +72,7 @@ type executor struct {
 }
 
 // Execute does what the plans say, stage by stage for all of them. The report is never nil.
-func Execute(ctx context.Context, plans []*Plan, t Tools, progress *files.Progress) (*Report, error) {
+func Execute(ctx context.Context, plans []*restore.Plan, t Tools, progress *files.Progress) (*Report, error) {
 	e := &executor{tools: t, report: &Report{}, progress: progress}
 	for _, p := range plans {
 		if err := e.admit(ctx, p); err != nil {
@@ -67,7 +81,7 @@ func Execute(ctx context.Context, plans []*Plan, t Tools, progress *files.Progre
 	}
 	stages := []struct {
 		stage Stage
-		do    func(context.Context, *Plan) error
+		do    func(context.Context, *restore.Plan) error
 	}{
 		{Before, e.before}, {SafetyNet, e.safety}, {Wiping, e.wipe}, {Files, e.files}, {Streams, e.streams}, {Rewrites, e.rewrite}, {Steps, e.steps},
 	}
@@ -85,20 +99,20 @@ func Execute(ctx context.Context, plans []*Plan, t Tools, progress *files.Progre
 	return e.report, nil
 }
 
-func countSteps(plans []*Plan) (n int) {
+func countSteps(plans []*restore.Plan) (n int) {
 	for _, p := range plans {
 		n += len(p.Steps)
 	}
 	return n
 }
 
-func (e *executor) tell(p *Plan, stage Stage, format string, args ...any) {
+func (e *executor) tell(p *restore.Plan, stage Stage, format string, args ...any) {
 	if e.tools.Tell != nil {
 		e.tools.Tell(Event{Source: p.Source, Stage: stage, Text: fmt.Sprintf(format, args...)})
 	}
 }
 
-func (e *executor) warn(p *Plan, stage Stage, format string, args ...any) {
+func (e *executor) warn(p *restore.Plan, stage Stage, format string, args ...any) {
 	e.report.Warnings++
 	if e.tools.Tell != nil {
 		e.tools.Tell(Event{Source: p.Source, Stage: stage, Text: fmt.Sprintf(format, args...), Warn: true})
@@ -106,7 +120,7 @@ func (e *executor) warn(p *Plan, stage Stage, format string, args ...any) {
 }
 
 // admit asks the guards again, and says what is overridden.
-func (e *executor) admit(ctx context.Context, p *Plan) error {
+func (e *executor) admit(ctx context.Context, p *restore.Plan) error {
 	p.AskGuards(ctx)
 	for _, r := range p.Refusals() {
 		if !r.Forced {
@@ -137,19 +151,19 @@ func (e *executor) admit(ctx context.Context, p *Plan) error {
 }
 
 // equipped finds out beforehand whether everything is there that the plan needs.
-func (e *executor) equipped(p *Plan) error {
+func (e *executor) equipped(p *restore.Plan) error {
 	for i := range p.Streams {
 		switch s := &p.Streams[i]; {
-		case s.Way == ToDatabase && e.tools.Databases == nil:
+		case s.Way == restore.ToDatabase && e.tools.Databases == nil:
 			return errors.New("nothing here knows databases")
-		case s.Way == ToRepository && e.tools.Fedora == nil:
+		case s.Way == restore.ToRepository && e.tools.Fedora == nil:
 			return errors.New("nothing here knows Fedora")
 		}
 	}
 	return nil
 }
 
-func (e *executor) before(ctx context.Context, p *Plan) error {
+func (e *executor) before(ctx context.Context, p *restore.Plan) error {
 	for i := range p.Before {
 		e.tell(p, Before, "run %s", p.Before[i].Name)
 		if _, err := hook.Run(ctx, string(Before), &p.Before[i], hook.Options{Stderr: e.tools.Stderr}); err != nil {
@@ -159,7 +173,7 @@ func (e *executor) before(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-func (e *executor) safety(ctx context.Context, p *Plan) error {
+func (e *executor) safety(ctx context.Context, p *restore.Plan) error {
 	if e.tools.Safety == nil {
 		return nil
 	}
@@ -176,29 +190,32 @@ func (e *executor) safety(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-func (e *executor) wipe(ctx context.Context, p *Plan) error {
+func (e *executor) wipe(ctx context.Context, p *restore.Plan) error {
 	for i := range p.Wipes {
 		w := &p.Wipes[i]
 		do, verb := wipe.Remove, "removed"
 		if w.Empty {
 			do, verb = wipe.Empty, "emptied"
 		}
-		found, err := do(ctx, w.target)
+		found, err := do(ctx, w.Target)
 		if err != nil {
 			return err
 		}
 		if found.Exists {
 			e.report.Wiped++
-			e.tell(p, Wiping, "%s %s (%s)", verb, w.Path, amount(uint64(found.Files), found.Bytes))
+			e.tell(p, Wiping, "%s %s (%s)", verb, w.Path, restore.Amount(uint64(found.Files), found.Bytes))
 		}
 	}
 	return nil
 }
 
-func (e *executor) files(ctx context.Context, p *Plan) error {
+func (e *executor) files(ctx context.Context, p *restore.Plan) error {
 	for i := range p.Trees {
 		t := &p.Trees[i]
-		r, err := p.restoreTree(ctx, t, false, e.progress)
+		if err := lead(ctx, p, t); err != nil {
+			return err
+		}
+		r, err := p.RestoreTree(ctx, t, false, e.progress)
 		if r != nil {
 			e.report.Trees = append(e.report.Trees, r)
 		}
@@ -213,7 +230,7 @@ func (e *executor) files(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-func (e *executor) streams(ctx context.Context, p *Plan) error {
+func (e *executor) streams(ctx context.Context, p *restore.Plan) error {
 	for i := range p.Streams {
 		s := &p.Streams[i]
 		if err := e.stream(ctx, p, s); err != nil {
@@ -223,14 +240,14 @@ func (e *executor) streams(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-func (e *executor) stream(ctx context.Context, p *Plan, s *Stream) error {
+func (e *executor) stream(ctx context.Context, p *restore.Plan, s *restore.Stream) error {
 	switch s.Way {
-	case Kept:
+	case restore.Kept:
 		e.report.StepsLeft++
-		e.warn(p, Streams, "%s stays in the snapshot: `cairn dump %s:%s` gives it", s.From, s.origin.Snapshot.ID.Short(), s.From)
+		e.warn(p, Streams, "%s stays in the snapshot: `cairn dump %s:%s` gives it", s.From, s.Origin.Snapshot.ID.Short(), s.From)
 		return nil
-	case ToFile:
-		r, err := p.copyOut(ctx, s, path.Dir(s.To), s.To)
+	case restore.ToFile:
+		r, err := copyOut(ctx, p, s, path.Dir(s.To), s.To)
 		if r != nil {
 			e.report.Trees = append(e.report.Trees, r)
 		}
@@ -238,19 +255,19 @@ func (e *executor) stream(ctx context.Context, p *Plan, s *Stream) error {
 			e.tell(p, Streams, "%s is in %s", s.Part.Name, s.To)
 		}
 		return err
-	case ToRepository:
+	case restore.ToRepository:
 		warnings, err := e.tools.Fedora.Restore(ctx, Repository{
 			Name: p.Source + "-" + s.Part.Name, Part: s.Part, Bytes: s.Bytes, Force: p.Options.ForceFedora,
-			Fill: func(ctx context.Context, dir string) error { return p.fill(ctx, s, dir) },
+			Fill: func(ctx context.Context, dir string) error { return fill(ctx, p, s, dir) },
 		})
 		return e.done(p, s, warnings, err)
 	}
-	f, err := s.origin.view.Open(strings.TrimPrefix(s.From, "/"))
+	f, err := s.Origin.View().Open(strings.TrimPrefix(s.From, "/"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }() // only read
-	if s.Way == ToProgram {
+	if s.Way == restore.ToProgram {
 		return e.done(p, s, nil, e.feed(ctx, s, f))
 	}
 	if s.Part.SQLite != nil {
@@ -262,7 +279,7 @@ func (e *executor) stream(ctx context.Context, p *Plan, s *Stream) error {
 	return e.done(p, s, warnings, err)
 }
 
-func (e *executor) done(p *Plan, s *Stream, warnings []string, err error) error {
+func (e *executor) done(p *restore.Plan, s *restore.Stream, warnings []string, err error) error {
 	for _, w := range warnings {
 		e.warn(p, Streams, "%s: %s", s.Part.Name, w)
 	}
@@ -274,7 +291,7 @@ func (e *executor) done(p *Plan, s *Stream, warnings []string, err error) error 
 }
 
 // feed runs the program that takes a stream back.
-func (e *executor) feed(ctx context.Context, s *Stream, in io.Reader) error {
+func (e *executor) feed(ctx context.Context, s *restore.Stream, in io.Reader) error {
 	c := s.Part.Command
 	if c.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -295,8 +312,8 @@ func (e *executor) feed(ctx context.Context, s *Stream, in io.Reader) error {
 }
 
 // copyOut restores a stream, or the directory of one, as files.
-func (p *Plan) copyOut(ctx context.Context, s *Stream, parent, dir string) (*files.Report, error) {
-	n, err := s.origin.view.Node(strings.TrimPrefix(s.From, "/"))
+func copyOut(ctx context.Context, p *restore.Plan, s *restore.Stream, parent, dir string) (*files.Report, error) {
+	n, err := s.Origin.View().Node(strings.TrimPrefix(s.From, "/"))
 	if err != nil {
 		return nil, err
 	}
@@ -304,12 +321,12 @@ func (p *Plan) copyOut(ctx context.Context, s *Stream, parent, dir string) (*fil
 	if n.Type == snapshot.Dir {
 		o.Target = dir
 	}
-	return files.Run(ctx, p.archive, s.origin.Snapshot.Root(), o)
+	return files.Run(ctx, p.Archive(), s.Origin.Snapshot.Root(), o)
 }
 
 // fill puts what a repository backed up into a directory of its own.
-func (p *Plan) fill(ctx context.Context, s *Stream, dir string) error {
-	r, err := p.copyOut(ctx, s, dir, dir)
+func fill(ctx context.Context, p *restore.Plan, s *restore.Stream, dir string) error {
+	r, err := copyOut(ctx, p, s, dir, dir)
 	if err == nil && r.Failed > 0 {
 		err = fmt.Errorf("%d files did not come out of the archive", r.Failed)
 		if len(r.Failures) > 0 {
@@ -319,13 +336,13 @@ func (p *Plan) fill(ctx context.Context, s *Stream, dir string) error {
 	return err
 }
 
-func (e *executor) rewrite(_ context.Context, p *Plan) error {
+func (e *executor) rewrite(_ context.Context, p *restore.Plan) error {
 	if !p.Options.Rewrite {
 		return nil
 	}
 	for i := range p.Rewrites {
 		w := &p.Rewrites[i]
-		changed, err := w.apply()
+		changed, err := apply(w)
 		if err != nil {
 			return err
 		}
@@ -338,7 +355,7 @@ func (e *executor) rewrite(_ context.Context, p *Plan) error {
 }
 
 // steps runs what may be run, in order, and ends at the first that failed or that a person has to do first.
-func (e *executor) steps(ctx context.Context, p *Plan) error {
+func (e *executor) steps(ctx context.Context, p *restore.Plan) error {
 	for i, s := range p.Steps {
 		if s.Text != "" {
 			e.report.StepsLeft++
@@ -354,7 +371,7 @@ func (e *executor) steps(ctx context.Context, p *Plan) error {
 		}
 		if !yes {
 			e.report.StepsLeft++
-			e.tell(p, Steps, "%d. to do: %s: %s", i+1, s.Name, hookText(&s.Hook))
+			e.tell(p, Steps, "%d. to do: %s: %s", i+1, s.Name, restore.HookText(&s.Hook))
 			continue
 		}
 		e.tell(p, Steps, "%d. run %s", i+1, s.Name)
@@ -364,14 +381,4 @@ func (e *executor) steps(ctx context.Context, p *Plan) error {
 		e.report.StepsDone++
 	}
 	return nil
-}
-
-func hookText(h *source.Hook) string {
-	switch {
-	case h.HTTP != nil:
-		return h.HTTP.Method + " " + h.HTTP.URL
-	case h.Shell != "":
-		return h.Shell
-	}
-	return strings.Join(h.Run.Args, " ")
 }

@@ -1,4 +1,6 @@
-package restore
+// Package show tells plans of restores to people and programs. It is pure. Names in texts are safe for terminals; what may be a secret in a
+// changed line was hidden when the plan was made.
+package show
 
 import (
 	"fmt"
@@ -8,21 +10,22 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"cairn/agent/source"
+	"cairn/agent/source/restore"
 )
 
-// Text tells a plan to people. Names in it are safe for a terminal.
-func (p *Plan) Text() string {
+// Text tells a plan to people.
+func Text(p *restore.Plan) string {
 	var b strings.Builder
-	p.head(&b)
-	section(&b, "does not stand", p.Missing)
-	section(&b, "guards", p.guardLines())
+	head(&b, p)
+	section(&b, "missing", p.Missing)
+	section(&b, "guards", guardLines(p))
 	section(&b, "before", hookLines(p.Before))
-	section(&b, "remove and empty", p.wipeLines())
-	section(&b, "files", p.treeLines())
-	section(&b, "databases", p.streamLines())
-	section(&b, "not restored", p.leftLines())
-	p.rewriteLines(&b)
-	section(&b, "steps", p.stepLines())
+	section(&b, "remove and empty", wipeLines(p))
+	section(&b, "files", treeLines(p))
+	section(&b, "databases", streamLines(p))
+	section(&b, "not restored", leftLines(p))
+	rewriteLines(&b, p)
+	section(&b, "steps", stepLines(p))
 	if p.Runbook != "" {
 		section(&b, "runbook", strings.Split(strings.TrimRight(p.Runbook, "\n"), "\n"))
 	}
@@ -39,7 +42,7 @@ func section(b *strings.Builder, title string, lines []string) {
 	}
 }
 
-func (p *Plan) head(b *strings.Builder) {
+func head(b *strings.Builder, p *restore.Plan) {
 	fmt.Fprintf(b, "source %s", p.Source)
 	if p.Options.To != "" {
 		fmt.Fprintf(b, " to %s, beside the application: no guards, hooks and steps", p.Options.To)
@@ -48,7 +51,7 @@ func (p *Plan) head(b *strings.Builder) {
 	var lines []string
 	for _, o := range p.Origins {
 		s := o.Snapshot
-		text := fmt.Sprintf("snapshot %s of %s, host %s", s.ID.Short(), when(s), s.Host)
+		text := fmt.Sprintf("snapshot %s of %s, host %s", s.ID.Short(), s.Start.Time().Format(timeFormat), s.Host)
 		for _, l := range [][2]string{{"role", s.Role}, {"component", s.Component}, {"class", string(o.Class)}} {
 			if l[1] != "" {
 				text += ", " + l[0] + " " + l[1]
@@ -62,7 +65,7 @@ func (p *Plan) head(b *strings.Builder) {
 	section(b, "from", lines)
 }
 
-func (p *Plan) guardLines() (lines []string) {
+func guardLines(p *restore.Plan) (lines []string) {
 	for _, g := range p.Guards {
 		state := "holds"
 		if g.Why != "" {
@@ -91,12 +94,12 @@ func guardText(g *source.Guard) string {
 
 func hookLines(hooks []source.Hook) (lines []string) {
 	for i := range hooks {
-		lines = append(lines, hooks[i].Name+": "+hookText(&hooks[i]))
+		lines = append(lines, hooks[i].Name+": "+restore.HookText(&hooks[i]))
 	}
 	return lines
 }
 
-func (p *Plan) wipeLines() (lines []string) {
+func wipeLines(p *restore.Plan) (lines []string) {
 	for _, w := range p.Wipes {
 		verb := "remove "
 		if w.Empty {
@@ -107,20 +110,20 @@ func (p *Plan) wipeLines() (lines []string) {
 		case w.Err != nil:
 			state = "REFUSED: " + w.Err.Error()
 		case w.Found.Exists:
-			state = amount(uint64(w.Found.Files), w.Found.Bytes)
+			state = restore.Amount(uint64(w.Found.Files), w.Found.Bytes)
 		}
 		lines = append(lines, verb+w.Path+": "+state)
 	}
 	return lines
 }
 
-func (p *Plan) treeLines() (lines []string) {
+func treeLines(p *restore.Plan) (lines []string) {
 	for _, t := range p.Trees {
 		text := fmt.Sprintf("%s: %s", t.Part.Name, t.From)
 		if t.To != t.From {
 			text += " -> " + t.To
 		}
-		text += ", " + amount(t.Files, t.Bytes)
+		text += ", " + restore.Amount(t.Files, t.Bytes)
 		if t.Lost > 0 {
 			text += fmt.Sprintf(", %d could not be read by the backup", t.Lost)
 		}
@@ -142,14 +145,14 @@ func (p *Plan) treeLines() (lines []string) {
 	return lines
 }
 
-func (p *Plan) streamLines() (lines []string) {
+func streamLines(p *restore.Plan) (lines []string) {
 	for i := range p.Streams {
 		s := &p.Streams[i]
 		text := fmt.Sprintf("%s: %s (%s) -> %s", s.Part.Name, s.File, humanize.IBytes(s.Bytes), s.Target())
-		if s.Way == ToDatabase && s.Replace {
+		if s.Way == restore.ToDatabase && s.Replace {
 			text += ", replacing what is there"
 		}
-		if s.Way == ToRepository {
+		if s.Way == restore.ToRepository {
 			text += ", replacing all that is in the repository"
 		}
 		lines = append(lines, text)
@@ -157,7 +160,7 @@ func (p *Plan) streamLines() (lines []string) {
 	return lines
 }
 
-func (p *Plan) leftLines() (lines []string) {
+func leftLines(p *restore.Plan) (lines []string) {
 	for _, l := range p.LeftOut {
 		lines = append(lines, fmt.Sprintf("%s: class %s, %s", l.Name, l.Class, l.Why))
 	}
@@ -170,7 +173,7 @@ func (p *Plan) leftLines() (lines []string) {
 	return lines
 }
 
-func (p *Plan) rewriteLines(b *strings.Builder) {
+func rewriteLines(b *strings.Builder, p *restore.Plan) {
 	if len(p.Rewrites) == 0 {
 		return
 	}
@@ -193,11 +196,11 @@ func (p *Plan) rewriteLines(b *strings.Builder) {
 	section(b, title, lines)
 }
 
-func (p *Plan) stepLines() (lines []string) {
+func stepLines(p *restore.Plan) (lines []string) {
 	for i, s := range p.Steps {
 		what := "to do: " + strings.TrimSpace(s.Text)
 		if s.Text == "" {
-			what = fmt.Sprintf("%s: %s (run only when agreed to: --steps)", s.Name, hookText(&s.Hook))
+			what = fmt.Sprintf("%s: %s (run only when agreed to: --steps)", s.Name, restore.HookText(&s.Hook))
 		}
 		for k, line := range strings.Split(what, "\n") {
 			if k == 0 {
@@ -211,14 +214,6 @@ func (p *Plan) stepLines() (lines []string) {
 	return lines
 }
 
-func amount(n, bytes uint64) string {
-	unit := "files"
-	if n == 1 {
-		unit = "file"
-	}
-	return fmt.Sprintf("%s %s, %s", humanize.Comma(int64(n)), unit, humanize.IBytes(bytes))
-}
-
 // visible makes names safe for a terminal.
 func visible(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -228,3 +223,5 @@ func visible(text string) string {
 		return r
 	}, text)
 }
+
+const timeFormat = "2006-01-02 15:04:05"

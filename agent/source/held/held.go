@@ -1,4 +1,14 @@
-package restore
+// Package held says what snapshots hold of a source, and which of them to take.
+//
+// Words: then is the source file as the snapshot keeps it, now is the one of this machine; a part of then and one of now are a pair when they have
+// one name. The origin is the snapshot that something comes from.
+//
+// Invariants
+//   - Nothing is taken that is not complete, unless it was named. What was passed over is told.
+//   - What a snapshot says of itself is believed as far as it can be read; where it says nothing its tree is looked at.
+//
+// Everything may be used concurrently for reading. An Origin keeps the context that it was opened with. Nothing is written.
+package held
 
 import (
 	"context"
@@ -17,6 +27,9 @@ import (
 	"cairn/remote"
 	"cairn/snapshot"
 )
+
+// Archive is what snapshots are read from; *archive.Archive is one.
+type Archive = view.Source
 
 // Origin is one snapshot that a source is restored from.
 type Origin struct {
@@ -65,6 +78,9 @@ func readSmall(v *view.FS, name string) ([]byte, error) {
 	return text, errors.Join(err, f.Close())
 }
 
+// View is the snapshot as a file system.
+func (o *Origin) View() *view.FS { return o.view }
+
 // Kept is the source file that the snapshot keeps, with other values of its variables: for a machine that has none of its own.
 func (o *Origin) Kept(vars map[string]string) (*source.File, error) {
 	if o.Then == nil {
@@ -74,44 +90,43 @@ func (o *Origin) Kept(vars map[string]string) (*source.File, error) {
 	return source.Parse(paper.SourceFile, o.text, source.ParseOptions{Vars: vars})
 }
 
-// held is one part as a snapshot holds it.
-type held struct {
-	part    source.Part // as of then
-	origin  *Origin
-	paths   []string
-	streams []paper.Stream
-	dir     string // of the streams, when it is restored as a whole
-	files   uint64
-	bytes   uint64
-	absent  bool   // it was not there, and that was right
-	missing string // why there is nothing, or not all of it
+// Part is one part as a snapshot holds it.
+type Part struct {
+	Source  source.Part // as of then
+	Origin  *Origin
+	Paths   []string
+	Streams []paper.Stream
+	Dir     string // of the streams, when they are restored as a whole
+	Bytes   uint64
+	Absent  bool   // it was not there, and that was right
+	Missing string // why there is nothing, or not all of it
 }
 
-// parts says what of each part the snapshot holds. What then left out is not among them, unless the snapshot has it all the same.
-func (o *Origin) parts(now *source.File) ([]held, error) {
+// Parts says what of each part the snapshot holds. What then left out is not among them, unless the snapshot has it all the same.
+func (o *Origin) Parts(now *source.File) ([]Part, error) {
 	then := o.Then
 	if then == nil {
 		then = now
 	}
-	var list []held
+	var list []Part
 	for _, p := range then.Parts {
-		h := held{part: p, origin: o}
+		h := Part{Source: p, Origin: o}
 		if o.Paper != nil {
 			noted, ok := o.Paper.Find(p.Name)
 			if ok {
-				h.paths, h.streams, h.files, h.bytes = noted.Paths, noted.Streams, noted.Files, noted.Bytes
-				h.absent, h.missing = noted.Absent, noted.Failed
+				h.Paths, h.Streams, h.Bytes = noted.Paths, noted.Streams, noted.Bytes
+				h.Absent, h.Missing = noted.Absent, noted.Failed
 			} else if p.Class != source.Never && p.Class != source.Derived {
 				continue // of a class with runs of its own
 			}
 		}
-		if h.paths == nil && h.streams == nil && !h.absent {
+		if h.Paths == nil && h.Streams == nil && !h.Absent {
 			if err := o.find(&h); err != nil {
 				return nil, err
 			}
 		}
-		if h.streams != nil {
-			h.dir = path.Join(paper.StreamsDir, p.Name)
+		if h.Streams != nil {
+			h.Dir = path.Join(paper.StreamsDir, p.Name)
 		}
 		list = append(list, h)
 	}
@@ -119,13 +134,13 @@ func (o *Origin) parts(now *source.File) ([]held, error) {
 }
 
 // find looks for a part in the tree of the snapshot.
-func (o *Origin) find(h *held) error {
-	p := &h.part
-	if name := pathOf(p); name != "" && p.SQLite == nil {
+func (o *Origin) find(h *Part) error {
+	p := &h.Source
+	if name := PathOf(p); name != "" && p.SQLite == nil {
 		_, err := o.view.Lstat(strings.TrimPrefix(name, "/"))
 		switch {
 		case err == nil:
-			h.paths = []string{name}
+			h.Paths = []string{name}
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
@@ -139,20 +154,20 @@ func (o *Origin) find(h *held) error {
 		s := paper.Stream{File: e.Name(), Path: path.Join(dir, e.Name())}
 		if info, err := e.Info(); err == nil && !e.IsDir() {
 			s.Bytes = uint64(info.Size())
-			h.bytes += s.Bytes
+			h.Bytes += s.Bytes
 		}
-		h.streams = append(h.streams, s)
+		h.Streams = append(h.Streams, s)
 	}
-	if h.paths == nil && h.streams == nil && p.Class != source.Never && p.Class != source.Derived {
-		if h.absent = p.Optional; !p.Optional && h.missing == "" {
-			h.missing = "it is not in the snapshot"
+	if h.Paths == nil && h.Streams == nil && p.Class != source.Never && p.Class != source.Derived {
+		if h.Absent = p.Optional; !p.Optional && h.Missing == "" {
+			h.Missing = "it is not in the snapshot"
 		}
 	}
 	return nil
 }
 
-// pathOf is the path of a part that comes back as files, or of an SQLite database.
-func pathOf(p *source.Part) string {
+// PathOf is the path of a part that comes back as files, or of an SQLite database.
+func PathOf(p *source.Part) string {
 	switch {
 	case p.Tree != nil:
 		return p.Tree.Path
@@ -168,9 +183,9 @@ func pathOf(p *source.Part) string {
 	return ""
 }
 
-// pair finds the part of this machine's file that a part of then is now: the one of its name, or, where names are made of paths and variables
+// Pair finds the part of this machine's file that a part of then is now: the one of its name, or, where names are made of paths and variables
 // changed those, the one in its place.
-func pair(then, now *source.File, p *source.Part) *source.Part {
+func Pair(then, now *source.File, p *source.Part) *source.Part {
 	i := slices.IndexFunc(now.Parts, func(q source.Part) bool { return q.Name == p.Name })
 	if i < 0 && then != nil && len(then.Parts) == len(now.Parts) {
 		if k := slices.IndexFunc(then.Parts, func(q source.Part) bool { return q.Name == p.Name }); k >= 0 && now.Parts[k].Kind() == p.Kind() {

@@ -1,31 +1,19 @@
-package restore
+package perform
 
 import (
 	"context"
 	"io"
 
 	"cairn/agent/source"
-	files "cairn/archive/restore"
+	"cairn/agent/source/restore"
 )
-
-// Archive is what snapshots are read from; *archive.Archive is one.
-type Archive = files.Source
 
 // Databases take streams back.
 type Databases interface {
 	// Restore brings one stream back and returns warnings. src gives an error when the stream is not whole; then nothing of it may stay.
-	Restore(ctx context.Context, j Job, src io.Reader) (warnings []string, err error)
+	Restore(ctx context.Context, j restore.Job, src io.Reader) (warnings []string, err error)
 	// Stopped says whether nobody has the files of a Derby or H2 database open.
 	Stopped(p source.Part) (warnings []string, err error)
-}
-
-// Job is one stream for a database.
-type Job struct {
-	Part     source.Part // with the server that it goes to
-	File     string      // name of the stream in its part
-	Database string      // the only one that is wanted of several; "" is all
-	As       string      // its name there; of SQLite the path of the file; "" is its own
-	Replace  bool        // drop what is there
 }
 
 // Fedora restores repositories that do it themselves.
@@ -46,7 +34,7 @@ type Repository struct {
 
 // Safety stores what is there before it is changed. It returns how the snapshot is called.
 type Safety interface {
-	Save(ctx context.Context, p *Plan) (snapshot string, err error)
+	Save(ctx context.Context, p *restore.Plan) (snapshot string, err error)
 }
 
 // Tools are what Execute works with. A nil one is an error when the plan needs it.
@@ -56,7 +44,7 @@ type Tools struct {
 	Safety    Safety    // nil: no safety snapshot
 	Stderr    io.Writer // gets what programs say; may be nil
 	// Consent is asked for each step that runs something; nil: none is run.
-	Consent func(ctx context.Context, p *Plan, s source.Step) (bool, error)
+	Consent func(ctx context.Context, p *restore.Plan, s source.Step) (bool, error)
 	// Tell hears what is done; may be nil.
 	Tell func(Event)
 }

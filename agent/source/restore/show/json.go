@@ -1,7 +1,9 @@
-package restore
+package show
+
+import "cairn/agent/source/restore"
 
 // JSON is the plan as one value for programs.
-func (p *Plan) JSON() map[string]any {
+func JSON(p *restore.Plan) map[string]any {
 	origins := []map[string]any{}
 	for _, o := range p.Origins {
 		s := o.Snapshot
@@ -47,7 +49,7 @@ func (p *Plan) JSON() map[string]any {
 	}
 	steps := []map[string]any{}
 	for _, s := range p.Steps {
-		steps = append(steps, map[string]any{"name": s.Name, "text": s.Text, "runs": hookText(&s.Hook)})
+		steps = append(steps, map[string]any{"name": s.Name, "text": s.Text, "runs": restore.HookText(&s.Hook)})
 	}
 	refusals := []map[string]any{}
 	for _, r := range p.Refusals() {

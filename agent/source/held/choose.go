@@ -1,4 +1,4 @@
-package restore
+package held
 
 import (
 	"cmp"
@@ -170,22 +170,7 @@ const timeFormat = "2006-01-02 15:04:05"
 
 func when(s *snapshot.Snapshot) string { return s.Start.Time().Format(timeFormat) }
 
-// Spread is the time between the oldest and the newest snapshot of a set.
-func Spread(set []*Plan) (oldest, newest time.Time) {
-	for _, p := range set {
-		for _, o := range p.Origins {
-			t := o.Snapshot.Start.Time()
-			if oldest.IsZero() || t.Before(oldest) {
-				oldest = t
-			}
-			if t.After(newest) {
-				newest = t
-			}
-		}
-	}
-	return oldest, newest
-}
-
+// joinKeys lists the keys of a map.
 func joinKeys[V any](m map[string]V) string {
 	var keys []string
 	for k := range m {
