@@ -133,7 +133,7 @@ func (e *env) inspectKeys(ctx context.Context, keys []string, t *inspection) err
 			return err
 		}
 		e.print("%s, line %d:", printable(d.File), d.Line)
-		e.print("%s", printableLines(pretty.String()))
+		e.print("%s", tame(pretty.String()))
 		return nil
 	})
 	if err != nil {
@@ -149,13 +149,18 @@ func (e *env) inspectKeys(ctx context.Context, keys []string, t *inspection) err
 	return nil
 }
 
-// printableLines is printable, line by line.
-func printableLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = printable(lines[i])
+// tame writes the control characters that JSON lets pass in strings (DEL and those above) as JSON can, too, so that a document cannot send
+// escape sequences to the terminal.
+func tame(text string) string {
+	var out strings.Builder
+	for _, r := range text {
+		if r >= 0x7f && r <= 0x9f {
+			fmt.Fprintf(&out, `\u%04x`, r)
+		} else {
+			out.WriteRune(r)
+		}
 	}
-	return strings.Join(lines, "\n")
+	return out.String()
 }
 
 // inspectTree lists what there is, what is wrong with it as far as that shows, and the sums.

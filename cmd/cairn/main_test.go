@@ -32,7 +32,7 @@ func TestScript(t *testing.T) {
 			"first": firstOf,
 			"sleep": sleep, // sleep DURATION
 
-			"fixture":  makeFixture, // fixture sophora|js7|ocfl DIR: what the product keeps on disk
+			"fixture":  makeFixture, // fixture sophora|js7|ocfl|modeshape DIR, fixture seafile DIR DUMP: what the product keeps on disk
 			"sametree": sameTree,    // sametree DIR DIR: same names, contents, modes, times and owners
 		},
 	})

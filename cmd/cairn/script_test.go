@@ -90,8 +90,8 @@ func (b scriptTB) Fatal(args ...any)                 { b.ts.Fatalf("%s", fmt.Spr
 func (b scriptTB) Fatalf(format string, args ...any) { b.ts.Fatalf(format, args...) }
 
 func makeFixture(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: fixture NAME DIR")
+	if neg || len(args) < 2 || (args[0] == "seafile") != (len(args) == 3) {
+		ts.Fatalf("usage: fixture NAME DIR, or fixture seafile DIR DUMP")
 	}
 	dir := ts.MkAbs(args[1])
 	switch args[0] {
@@ -101,6 +101,10 @@ func makeFixture(ts *testscript.TestScript, neg bool, args []string) {
 		fixture.JS7(scriptTB{ts: ts}, dir)
 	case "ocfl":
 		fixture.OCFL(scriptTB{ts: ts}, dir, 3)
+	case "modeshape":
+		fixture.ModeShape(scriptTB{ts: ts}, dir, fixture.ModeShapeOptions{Changes: 2})
+	case "seafile":
+		ts.Check(os.WriteFile(ts.MkAbs(args[2]), fixture.NewSeafile(scriptTB{ts: ts}, dir).Dump(), 0o600))
 	default:
 		ts.Fatalf("there is no fixture %s", args[0])
 	}

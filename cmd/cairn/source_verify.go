@@ -71,6 +71,7 @@ type sourceRow struct {
 }
 
 func (e *env) newSourceCheck(c *cli.Context) (*sourceCheck, error) {
+	now := e.now()
 	v := &sourceCheck{formats: !c.Bool("quick"), data: c.Bool("data")}
 	switch {
 	case c.Bool("quick") && c.Bool("data"):
@@ -87,7 +88,7 @@ func (e *env) newSourceCheck(c *cli.Context) (*sourceCheck, error) {
 		if err != nil {
 			return nil, usage("source verify: --%s: %w", flag, err)
 		}
-		*to = e.now().Sub(span.Before(e.now()))
+		*to = now.Sub(span.Before(now))
 	}
 	if c.NArg() > 0 {
 		f, err := e.oneSource(c)

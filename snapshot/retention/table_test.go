@@ -136,6 +136,8 @@ func (tab *table) snapshot(t *testing.T, line string) *snapshot.Snapshot {
 			tab.p.Arrived[s.ID] = when(t, value)
 		case "pinned":
 			s.Pinned = true
+		case "ref":
+			s.Refs = append(s.Refs, value)
 		case "checkpoint":
 			s.Checkpoint, s.Incomplete = true, true
 		case "incomplete":

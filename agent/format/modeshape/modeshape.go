@@ -111,7 +111,7 @@ func (m *modeshape) documents(dir string, changes bool) error {
 		return err
 	}
 	for i, n := range numbers {
-		m.Item(format.Item{Kind: "documents", ID: files[n], Path: path.Join(dir, files[n]), Facts: map[string]any{"documents": counts[i]}})
+		m.Item(format.Item{Kind: "documents", ID: strings.TrimPrefix(path.Join(dir, files[n]), m.Root+"/"), Path: path.Join(dir, files[n]), Facts: map[string]any{"documents": counts[i]}})
 	}
 	m.numbering(dir, numbers, counts, changes)
 	return nil
