@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 
 	"cairn/agent/source"
 	"cairn/agent/source/fedora"
@@ -10,17 +11,14 @@ import (
 )
 
 // takeFedora lets a repository back itself up for a run.
-func takeFedora(ctx context.Context, name string, p *source.Part, damaged bool) (*sourcerun.Staged, error) {
-	s, err := fedora.Backup(ctx, p.Fedora, fedora.Options{Name: name, Damaged: damaged})
+func (e *env) takeFedora(ctx context.Context, name string, p *source.Part, damaged bool) (*sourcerun.Staged, error) {
+	o := fedora.Options{Name: name, Damaged: damaged}
+	if dir, err := e.cacheDir(); err == nil {
+		o.Memo = filepath.Join(dir, "fedora", name)
+	}
+	s, err := fedora.Backup(ctx, p.Fedora, o)
 	if err != nil {
 		return nil, err
 	}
-	staged := &sourcerun.Staged{Parts: s.Parts(p.Name, paper.StreamPath(p.Name, "")), Warnings: s.Warnings, Close: s.Close}
-	if s.Report != nil && s.Report.Damaged() {
-		staged.Failed = "what the repository wrote is damaged"
-		if len(s.Report.Problems) > 0 {
-			staged.Failed += ": " + s.Report.Problems[0].String()
-		}
-	}
-	return staged, nil
+	return &sourcerun.Staged{Parts: s.Parts(p.Name, paper.StreamPath(p.Name, "")), Warnings: s.Warnings, Failed: s.Failed, Close: s.Close}, nil
 }

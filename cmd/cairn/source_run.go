@@ -85,7 +85,7 @@ func (e *env) runSourceRun(c *cli.Context) error {
 	target := &sourceTarget{env: e, c: c, keep: keep}
 	defer target.close()
 	report, err := sourcerun.Run(c.Context, j, sourcerun.Options{
-		State: state, Open: target.open, Fedora: takeFedora,
+		State: state, Open: target.open, Fedora: e.takeFedora,
 		Force: c.Bool("force"), Timeout: c.Duration("timeout"), Program: programName(),
 		Stderr: e.stderr, Say: e.say, Now: e.now,
 	})

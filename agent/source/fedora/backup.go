@@ -21,8 +21,9 @@ import (
 // Options say how a backup is taken. The zero value works.
 type Options struct {
 	Name     string               // of the source and part: the run's directory is called after it
-	Estimate int64                // bytes that the last backup took (Staged.Bytes); 0: not known
-	Damaged  bool                 // take a damaged backup, too, with the damage in Staged.Report: for a partial snapshot
+	Estimate int64                // bytes that the last backup took (Staged.Bytes); 0: what Memo says
+	Memo     string               // file in which that is kept from one run to the next; empty: it is not
+	Damaged  bool                 // take a damaged backup, too, with Staged.Failed: for a partial snapshot
 	Memory   int64                // of the verification (format.Options)
 	Found    func(format.Problem) // called for each problem, as it is found; may be nil
 
@@ -39,6 +40,7 @@ type Staged struct {
 	Bytes    int64          // that the backup takes in the staging directory: the estimate for the next one
 	Report   *format.Report // of the verification
 	Warnings []string
+	Failed   string // what is damaged, with Options.Damaged
 
 	staging *staging
 	files   []file
@@ -83,7 +85,10 @@ func (s *Staged) warn(format string, args ...any) {
 }
 
 func (s *Staged) take(ctx context.Context, part *source.Fedora, o Options) error {
-	if err := room(part.Staging, o.Estimate, o.free); err != nil {
+	if o.Estimate == 0 {
+		o.Estimate = recall(o.Memo)
+	}
+	if err := room(part.Staging, o.Estimate, "the last backup took", o.free); err != nil {
 		return err
 	}
 	s.Began = time.Now()
@@ -102,21 +107,11 @@ func (s *Staged) take(ctx context.Context, part *source.Fedora, o Options) error
 	if err := s.list(); err != nil {
 		return err
 	}
-	return s.verify(ctx, o)
-}
-
-// room looks whether a backup like the last one fits. A server that fills its disk may not survive it.
-func room(dir string, estimate int64, ask func(string) (int64, error)) error {
-	if ask == nil {
-		ask = free
-	}
-	got, err := ask(dir)
-	if err != nil {
+	if err := s.verify(ctx, o); err != nil {
 		return err
 	}
-	if want := estimate + estimate/10; got < max(want, 1<<20) {
-		return remote.WithHint(fmt.Errorf("staging %s has %d MiB free, the last backup took %d MiB", dir, got>>20, estimate>>20),
-			"make room, or move staging to a larger disk; a tenth more than last time is asked for")
+	if err := remember(o.Memo, s.Bytes); err != nil {
+		s.warn("the next run cannot know how much room it needs: %v", err)
 	}
 	return nil
 }
@@ -200,7 +195,7 @@ func (s *Staged) verify(ctx context.Context, o Options) error {
 		if !o.Damaged {
 			return remote.WithHint(err, "no snapshot is made of it: run it again, and if it stays see the server's log; --force keeps what there is as a partial snapshot")
 		}
-		s.warn("%v", err)
+		s.Failed = err.Error()
 	}
 	return nil
 }

@@ -181,8 +181,8 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 			empty(t, part)
 			s, err := Backup(t.Context(), part, Options{Name: "x", Damaged: true})
 			check1(t, err)
-			if !s.Report.Damaged() || len(s.Warnings) == 0 {
-				t.Errorf("nothing is told: %v", s.Warnings)
+			if !s.Report.Damaged() || !strings.Contains(s.Failed, "the backup is damaged") {
+				t.Errorf("nothing is told: %q", s.Failed)
 			}
 			check1(t, s.Close())
 			empty(t, part)
@@ -230,6 +230,24 @@ func TestBackupNeedsRoom(t *testing.T) {
 	s, err := Backup(t.Context(), part, o)
 	check1(t, err)
 	check1(t, s.Close())
+	o.Estimate, o.Memo = 0, filepath.Join(t.TempDir(), "state", "x")
+	s, err = Backup(t.Context(), part, o)
+	check1(t, err)
+	check1(t, s.Close())
+	o.free = func(string) (int64, error) { return s.Bytes, nil }
+	if got := recall(o.Memo); got != s.Bytes || got == 0 {
+		t.Errorf("%d bytes were remembered, it took %d", got, s.Bytes)
+	}
+	fixture.Write(t, o.Memo, []byte("2000000000\n"))
+	if _, err := Backup(t.Context(), part, o); err == nil || !strings.Contains(err.Error(), "took 1907 MiB") {
+		t.Errorf("what was remembered does not count: %v", err)
+	}
+	for _, bad := range []string{"", "-5", "many", strings.Repeat("9", 40)} {
+		fixture.Write(t, o.Memo, []byte(bad))
+		if got := recall(o.Memo); got != 0 {
+			t.Errorf("%q is %d", bad, got)
+		}
+	}
 	if n, err := free(part.Staging); err != nil || n <= 0 {
 		t.Errorf("%d bytes free, %v", n, err)
 	}
@@ -319,5 +337,20 @@ func TestModes(t *testing.T) {
 	}
 	if _, _, err := newStaging(&source.Fedora{Staging: st + "/absent"}, "x"); err == nil || remote.Hint(err) == "" {
 		t.Error(err)
+	}
+}
+
+// The source file in docs/fedora.md is one.
+func TestDocumentedSource(t *testing.T) {
+	t.Parallel()
+	text := string(fixture.Read(t, "../../../docs/fedora.md"))
+	_, text, _ = strings.Cut(text, "```yaml\n")
+	text, _, found := strings.Cut(text, "```")
+	f, err := source.Parse("repository.yaml", []byte(text), source.ParseOptions{})
+	if err != nil || !found {
+		t.Fatal(err)
+	}
+	if got := toRemote(f.Parts[0].Fedora.PathMap, f.Parts[0].Fedora.Staging+"/x"); got != "/bkup/x" {
+		t.Error(got)
 	}
 }

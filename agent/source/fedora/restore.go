@@ -70,7 +70,7 @@ func Restore(ctx context.Context, part *source.Fedora, o RestoreOptions) (*Resto
 }
 
 func (r *Restored) run(ctx context.Context, part *source.Fedora, st *staging, o RestoreOptions) error {
-	if err := room(part.Staging, o.Size, o.free); err != nil {
+	if err := room(part.Staging, o.Size, "the backup takes", o.free); err != nil {
 		return err
 	}
 	if err := o.Fill(ctx, st.dir); err != nil {

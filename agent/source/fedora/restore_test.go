@@ -3,9 +3,11 @@ package fedora
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cairn/agent/format/modeshape"
@@ -195,4 +197,49 @@ func TestWithoutDuplicates(t *testing.T) {
 	if id != "b" || err != nil {
 		t.Error(id, err)
 	}
+}
+
+// C9: a server that runs as another user can read what is given to it, and others cannot.
+func TestRestoreGivesFilesToTheServer(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	_, part := repository(t, &fixture.Fedora{})
+	part.Owner = "nobody"
+	looked := 0
+	o := RestoreOptions{Name: "x", DryRun: true, Fill: fill(t, fixture.ModeShapeOptions{}, nil)}
+	st, _, err := newStaging(part, "x")
+	check1(t, err)
+	check1(t, o.Fill(t.Context(), st.dir))
+	check1(t, os.Chmod(st.dir+"/documents_000001.bin.gz", 0o600))
+	check1(t, st.hand(t.Context()))
+	err = filepath.WalkDir(st.dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		looked++
+		want := fs.FileMode(0o660)
+		if d.IsDir() {
+			want = 0o770
+		}
+		if stat := info.Sys().(*syscall.Stat_t); stat.Uid == 0 || info.Mode().Perm() != want {
+			t.Errorf("%s belongs to %d, mode %v", d.Name(), stat.Uid, info.Mode())
+		}
+		return nil
+	})
+	check1(t, err)
+	if looked < 10 {
+		t.Errorf("only %d entries", looked)
+	}
+	check1(t, os.Symlink("/etc/passwd", st.dir+"/documents_000009.bin"))
+	if err := st.hand(t.Context()); err == nil || !strings.Contains(err.Error(), "symlink") {
+		t.Error(err)
+	}
+	check1(t, st.remove())
+	empty(t, part)
 }

@@ -178,18 +178,13 @@ func (s *staging) remove() error {
 	if s.made != nil {
 		err = s.removeOwn()
 	}
-	for _, f := range []interface{ Close() error }{s.lock, s.self, s.top} {
-		switch f := f.(type) {
-		case *os.File:
-			if f != nil {
-				err = errors.Join(err, f.Close())
-			}
-		case *os.Root:
-			if f != nil {
-				err = errors.Join(err, f.Close())
-			}
-		}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
 	}
+	if s.self != nil {
+		err = errors.Join(err, s.self.Close())
+	}
+	err = errors.Join(err, s.top.Close())
 	s.top, s.self, s.lock = nil, nil, nil
 	return err
 }
