@@ -36,7 +36,7 @@ func (s *safetyNet) Save(ctx context.Context, p *restore.Plan) (string, error) {
 		return "", err
 	}
 	r, err := sourcerun.Run(ctx, j, sourcerun.Options{
-		State: state, Open: s.open, Fedora: takeFedora, Program: programName(), Stderr: s.stderr, Say: s.say, Now: s.now,
+		State: state, Open: s.open, Fedora: s.takeFedora, Program: programName(), Stderr: s.stderr, Say: s.say, Now: s.now,
 	})
 	switch {
 	case err != nil:
