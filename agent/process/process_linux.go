@@ -39,7 +39,9 @@ type Command struct {
 	Files  []*os.File // become the descriptors 3, 4…; Start closes them here
 	Stdin  io.Reader  // nil: nothing
 	Stderr io.Writer  // gets the messages; may be nil
-	Mask   []string   // secrets, which messages may repeat
+	// Started is told the number of the process, which is that of its group; may be nil, and is only for Run.
+	Started func(pid int)
+	Mask    []string // secrets, which messages may repeat
 }
 
 // Error means that a program ended with an error, so that its output is not to be trusted.

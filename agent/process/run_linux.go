@@ -43,6 +43,9 @@ func Run(ctx context.Context, c Command) (Ran, error) {
 		_ = r.Close()
 		return Ran{}, fmt.Errorf("start command: %w", err)
 	}
+	if c.Started != nil {
+		c.Started(cmd.Process.Pid)
+	}
 	said := &tail{to: c.Stderr, mask: c.Mask}
 	heard := make(chan struct{})
 	go func() {
