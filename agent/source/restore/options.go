@@ -29,6 +29,8 @@ type Options struct {
 	Replace      bool // databases that hold something
 	AllowPartial bool // although something is missing in the snapshot
 	ForceGuards  bool // although a guard does not hold
+	Kept         bool // the source file is the one that the snapshot keeps
+	Trust        bool // run and read what the snapshot's source file names (Plan.Foreign)
 	ForceFedora  bool // although a repository's backup is damaged
 
 	NoOwner   bool

@@ -375,6 +375,9 @@ func (p *Plan) Refusals() (list []Refusal) {
 			list = append(list, Refusal{Text: "rewrite " + w.Path + ": " + w.Err.Error()})
 		}
 	}
+	for _, text := range p.Foreign() {
+		list = append(list, Refusal{"by the snapshot's own source file, " + text, "--trust", p.Options.Trust})
+	}
 	if len(p.Trees)+len(p.Streams) == 0 {
 		list = append(list, Refusal{Text: "nothing of the snapshot would be restored"})
 	}
