@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ a set: for each the last complete snapshot at or before --at is taken, and the t
 
 Which source file: the one of this machine. Where there is none (a bare machine), --from takes the one that the snapshot keeps; --kept does so in
 any case. Whoever can write to the archive wrote that one: what it wants to run before the restore or for databases, and which secrets it uses, is
-shown and needs --trust. --vars NAME=VALUE gives variables another value. Parts are paired by name: what the snapshot has of a part goes to where the
+shown, and needs --trust or an answer on a terminal. --vars NAME=VALUE gives variables another value. Parts are paired by name: what the snapshot has of a part goes to where the
 part is now. --path-map OLD=NEW moves directories besides, --to DIR puts everything below another directory and leaves the
 application alone: databases are files there then, except those that --db sends to a server.
 
@@ -99,15 +100,15 @@ func (e *env) runSourcePlan(c *cli.Context) error {
 		if err := e.printPlans(plans); err != nil {
 			return err
 		}
-		return refused(plans)
+		return refused(plans, "--trust")
 	})
 }
 
-// refused is what speaks against a set of plans, in few words: they were printed.
-func refused(plans []*restore.Plan) error {
+// refused is what speaks against a set of plans, in few words: they were printed. What the overrides in later allow is asked when it is executed.
+func refused(plans []*restore.Plan, later ...string) error {
 	for _, p := range plans {
 		for _, r := range p.Refusals() {
-			if r.Forced {
+			if r.Forced || slices.Contains(later, r.Override) {
 				continue
 			}
 			err := fmt.Errorf("source %s: %s", p.Source, r.Text)

@@ -94,7 +94,7 @@ func (o Options) recoverOne(ctx context.Context, name string, held bool) (*Recov
 		o.Say("finally hook %s of %s: %s", h.Name, name, h.Outcome)
 	})
 	if err != nil {
-		return done, remote.WithHint(err, "see to it that the application runs; `cairn source resume` tries again")
+		return done, remote.WithHint(err, "see to it that the application runs, and remove "+note.file+", or let `cairn source resume` try again")
 	}
 	return done, note.Remove()
 }
