@@ -22,7 +22,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -39,7 +38,9 @@ type Command struct {
 	Files  []*os.File // become the descriptors 3, 4…; Start closes them here
 	Stdin  io.Reader  // nil: nothing
 	Stderr io.Writer  // gets the messages; may be nil
-	Mask   []string   // secrets, which messages may repeat
+	// Started is told the number of the process, which is that of its group; may be nil, and is only for Run.
+	Started func(pid int)
+	Mask    []string // secrets, which messages may repeat
 }
 
 // Error means that a program ended with an error, so that its output is not to be trusted.
@@ -58,12 +59,7 @@ func (e *Error) Error() string {
 	if last := lastLine(e.Stderr); last != "" {
 		how += ": " + last
 	}
-	return fmt.Sprintf("command %s %s", strings.Join(e.Args, " "), how)
-}
-
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	return s[strings.LastIndexByte(s, '\n')+1:]
+	return fmt.Sprintf("command %s %s", shown(e.Args), how)
 }
 
 var (
@@ -98,7 +94,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	p.cmd.WaitDelay = Grace
 	if err := p.start(c.Stdin); err != nil {
 		cancel(nil)
-		return nil, fmt.Errorf("start command: %w", err)
+		return nil, notStarted(c.Args, err)
 	}
 	return p, nil
 }
@@ -190,7 +186,7 @@ func (p *Process) Wait() error {
 		err = p.whetherFed()
 	}
 	if errors.Is(err, errUnfed) {
-		return fmt.Errorf("command %s %w", strings.Join(p.args, " "), err)
+		return fmt.Errorf("command %s %w", shown(p.args), err)
 	}
 	return err
 }
@@ -222,7 +218,7 @@ func Output(ctx context.Context, c Command, limit int64) ([]byte, error) {
 	var out bytes.Buffer
 	n, readErr := io.Copy(&out, io.LimitReader(p, limit+1))
 	if n > limit {
-		readErr = fmt.Errorf("command %s said more than %d bytes", strings.Join(c.Args, " "), limit)
+		readErr = fmt.Errorf("command %s said more than %d bytes", shown(c.Args), limit)
 	}
 	if err := p.Wait(); err != nil && readErr == nil {
 		return nil, err

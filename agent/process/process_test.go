@@ -183,3 +183,24 @@ func TestRunFails(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// What went wrong is said in the words of people, without what a terminal would obey.
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	for text, err := range map[string]error{
+		"command psql --sep=a ended with exit status 2: psql: error: connection refused": &Error{Args: []string{"psql", "--sep=a"}, ExitCode: 2,
+			Stderr: "psql: error: connection refused\n\tIs the server running?\n"},
+		`command x "a\x01b" was ended by killed`:                                  &Error{Args: []string{"x", "a\x01b"}, Signal: "killed"},
+		"command " + strings.Repeat("y", maxShown) + "… ended with exit status 1": &Error{Args: []string{strings.Repeat("y", 500)}, ExitCode: 1},
+	} {
+		if err.Error() != text {
+			t.Errorf("%q, not %q", err.Error(), text)
+		}
+	}
+	for _, name := range []string{"/no/such/program", "no-such-program"} {
+		_, err := Run(t.Context(), Command{Args: []string{name}})
+		if err == nil || !strings.HasPrefix(err.Error(), "command "+name+" could not be started: there is no such program") || strings.Contains(err.Error(), "exec") {
+			t.Error(err)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -41,7 +40,10 @@ func Run(ctx context.Context, c Command) (Ran, error) {
 	_ = w.Close() // the program has it
 	if err != nil {
 		_ = r.Close()
-		return Ran{}, fmt.Errorf("start command: %w", err)
+		return Ran{}, notStarted(c.Args, err)
+	}
+	if c.Started != nil {
+		c.Started(cmd.Process.Pid)
 	}
 	said := &tail{to: c.Stderr, mask: c.Mask}
 	heard := make(chan struct{})

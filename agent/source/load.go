@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"cairn/agent/document"
 	"cairn/remote"
@@ -99,7 +100,8 @@ func read(path string, o ParseOptions) Loaded {
 
 // ReadFile reads one file.
 func ReadFile(path string, o ParseOptions) (*File, error) {
-	in, err := os.Open(path)
+	// Of a named pipe that nobody writes to the open would wait for ever.
+	in, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

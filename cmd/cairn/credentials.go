@@ -29,7 +29,8 @@ func (e *env) credentials(c *cli.Context, p *place) ([]seal.Credential, error) {
 	return nil, seal.ErrNoCredential
 }
 
-// givenCredentials is credentials without the prompt: none is no error.
+// givenCredentials is credentials without the prompt: none is no error. The archive that was made by itself has the default key file as its key,
+// whatever password is in the environment.
 func (e *env) givenCredentials(c *cli.Context, p *place) ([]seal.Credential, error) {
 	creds, err := e.keyFiles(c, p)
 	if err != nil {
@@ -42,19 +43,21 @@ func (e *env) givenCredentials(c *cli.Context, p *place) ([]seal.Credential, err
 	if given {
 		creds = append(creds, seal.Credential{Password: password})
 	}
-	if len(creds) > 0 {
+	if len(creds) > 0 && !p.isDefault {
 		return creds, nil
 	}
 	name, err := e.defaultKeyFile()
 	if err == nil && exists(name) {
-		e.triedDefault = name
+		if len(creds) == 0 {
+			e.triedDefault = name
+		}
 		cred, err := readCredential(name)
 		if err != nil {
 			return nil, err
 		}
-		return []seal.Credential{cred}, nil
+		return append(creds, cred), nil
 	}
-	return nil, nil
+	return creds, nil
 }
 
 func (e *env) keyFiles(c *cli.Context, p *place) ([]seal.Credential, error) {

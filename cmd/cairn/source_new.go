@@ -63,7 +63,7 @@ func (e *env) runSourceNew(c *cli.Context) error {
 	name := first(c.String("name"), c.Args().Get(1), profile)
 	to := first(c.String("to"), filepath.Join(dirs[0], name+".yaml"))
 	if to != "-" && exists(to) {
-		return usage("source new: %s exists and is not replaced", to)
+		return &exitError{exitUsage, hint(fmt.Errorf("source new: %s exists and is not replaced", to), "give another name as the second argument, or remove the file first")}
 	}
 	given, err := assignments(c.StringSlice("set"))
 	if err != nil {
@@ -174,7 +174,7 @@ func createSource(to string, text []byte) error {
 		return fmt.Errorf("write %s: %w", to, err)
 	}
 	if err := os.Link(f.Name(), to); errors.Is(err, fs.ErrExist) {
-		return usage("source new: %s exists and is not replaced", to)
+		return &exitError{exitUsage, hint(fmt.Errorf("source new: %s exists and is not replaced", to), "give another name as the second argument, or remove the file first")}
 	} else if err != nil {
 		return err
 	}

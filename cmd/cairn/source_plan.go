@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,8 @@ classes with a schedule of their own come from theirs. --from names one: an id, 
 a set: for each the last complete snapshot at or before --at is taken, and the time between them is shown.
 
 Which source file: the one of this machine. Where there is none (a bare machine), --from takes the one that the snapshot keeps; --kept does so in
-any case. --vars NAME=VALUE gives variables another value. Parts are paired by name: what the snapshot has of a part goes to where the
+any case. Whoever can write to the archive wrote that one: what it wants to run before the restore or for databases, and which secrets it uses, is
+shown, and needs --trust or an answer on a terminal. --vars NAME=VALUE gives variables another value. Parts are paired by name: what the snapshot has of a part goes to where the
 part is now. --path-map OLD=NEW moves directories besides, --to DIR puts everything below another directory and leaves the
 application alone: databases are files there then, except those that --db sends to a server.
 
@@ -64,6 +66,7 @@ func planFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "allow-partial", Usage: "go on although parts are missing in the snapshot"},
 		&cli.BoolFlag{Name: "force", Usage: "go on although a guard does not hold"},
 		&cli.BoolFlag{Name: "no-before", Usage: "do not run the hooks of restore: before, where there is nothing to stop"},
+		&cli.BoolFlag{Name: "trust", Usage: "run the programs, and use the secrets, that a source file kept in a snapshot names"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "name each file that is (or would be) changed"},
 	}
 }
@@ -98,15 +101,15 @@ func (e *env) runSourcePlan(c *cli.Context) error {
 		if err := e.printPlans(plans); err != nil {
 			return err
 		}
-		return refused(plans)
+		return refused(plans, "--trust")
 	})
 }
 
-// refused is what speaks against a set of plans, in few words: they were printed.
-func refused(plans []*restore.Plan) error {
+// refused is what speaks against a set of plans, in few words: they were printed. What the overrides in later allow is asked when it is executed.
+func refused(plans []*restore.Plan, later ...string) error {
 	for _, p := range plans {
 		for _, r := range p.Refusals() {
-			if r.Forced {
+			if r.Forced || slices.Contains(later, r.Override) {
 				continue
 			}
 			err := fmt.Errorf("source %s: %s", p.Source, r.Text)
@@ -208,6 +211,7 @@ func (e *env) planOne(ctx context.Context, c *cli.Context, a *archive.Archive, l
 			origins = append(origins, more)
 		}
 	}
+	o.Kept = now == nil
 	p, err := restore.New(ctx, a, origins, file, o)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", file.Name, err)
@@ -314,7 +318,7 @@ func (e *env) planOptions(c *cli.Context) (o restore.Options, err error) {
 	o = restore.Options{
 		Parts: c.StringSlice("part"), Class: source.Class(c.String("class")), WithDerived: c.Bool("with-derived"),
 		Rewrite: c.Bool("rewrite"), Delete: c.Bool("delete"), Replace: c.Bool("replace"),
-		AllowPartial: c.Bool("allow-partial"), ForceGuards: c.Bool("force"), NoBefore: c.Bool("no-before"), ForceFedora: c.Bool("force"),
+		AllowPartial: c.Bool("allow-partial"), ForceGuards: c.Bool("force"), NoBefore: c.Bool("no-before"), ForceFedora: c.Bool("force"), Trust: c.Bool("trust"),
 		NoOwner: c.Bool("no-owner"), NoXattrs: c.Bool("no-xattrs"),
 	}
 	if to := c.String("to"); to != "" {

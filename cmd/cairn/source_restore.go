@@ -55,6 +55,7 @@ Examples:
 }
 
 func (e *env) runSourceRestore(c *cli.Context) error {
+	defer outlivePipes()()
 	return e.withArchive(c, func(ctx context.Context, a *archive.Archive) error {
 		if err := a.Enough(); err != nil {
 			return err
@@ -67,18 +68,39 @@ func (e *env) runSourceRestore(c *cli.Context) error {
 		if err := e.printPlans(plans); err != nil {
 			return err
 		}
-		if err := refused(plans); err != nil {
-			return err
-		}
 		if dry {
+			if err := refused(plans, "--trust"); err != nil {
+				return err
+			}
 			e.say("dry run: nothing was touched")
 			return nil
+		}
+		if err := e.trust(plans); err != nil {
+			return err
+		}
+		if err := refused(plans); err != nil {
+			return err
 		}
 		if err := e.consent(c, "restore as planned? "); err != nil {
 			return err
 		}
 		return e.execute(ctx, c, a, plans)
 	})
+}
+
+// trust asks a terminal about what a source file out of a snapshot wants to run and to read.
+func (e *env) trust(plans []*restore.Plan) error {
+	for _, p := range plans {
+		if p.Options.Trust || len(p.Foreign()) == 0 {
+			continue
+		}
+		yes, err := e.ask(p.Source + ": allow what the source file in the snapshot wants, see above? ")
+		if err != nil {
+			return err
+		}
+		p.Options.Trust = yes
+	}
+	return nil
 }
 
 // errNoConsent means that nobody said yes.

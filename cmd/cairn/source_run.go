@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -37,7 +40,7 @@ CAIRN_STOPPED_SECONDS as well.
 
 The result is one line for the journal. Exit codes: 0 done, or nothing changed · 1 failed · 2 the source file has mistakes · 3 something
 is missing in the snapshot (--force) or could not be read · 75 skipped: by a hook or a guard, or because a run of this source is at work ·
-130 interrupted. After 1 and 130 there is no snapshot, unless the line says so: then only a hook failed.
+130 interrupted · 5 and 6 failed because the archive could not be reached or its key is wrong. After 1 and 130 there is no snapshot, unless the line says so: then only a hook failed.
 
 Examples:
   cairn source run seafile
@@ -82,6 +85,7 @@ func (e *env) runSourceRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer outlivePipes()()
 	target := &sourceTarget{env: e, c: c, keep: keep}
 	defer target.close()
 	report, err := sourcerun.Run(c.Context, j, sourcerun.Options{
@@ -90,6 +94,15 @@ func (e *env) runSourceRun(c *cli.Context) error {
 		Stderr: e.stderr, Say: e.say, Now: e.now,
 	})
 	return e.tellRun(report, target, err)
+}
+
+// outlivePipes lets this program go on when whoever reads its messages has gone (head, a pager, a lost connection): the answer of the kernel, to
+// end it at the next word, would leave an application stopped or half restored. The signal is noted and not ignored, because programs that
+// are started inherit what is ignored.
+func outlivePipes() (end func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGPIPE)
+	return func() { signal.Stop(c) }
 }
 
 // runState is where notes and locks of runs are. systemd names a directory of its own.
@@ -204,6 +217,7 @@ func (e *env) runSourceResume(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer outlivePipes()()
 	all, err := sourcerun.Recover(c.Context, sourcerun.Options{State: state, Stderr: e.stderr, Say: e.say, Now: e.now})
 	var errs []error
 	for _, r := range all {

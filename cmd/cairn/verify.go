@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cairn/agent/verify"
+	"cairn/chunk/seal"
 )
 
 func verifyCommand(e *env) *cli.Command {
@@ -80,7 +81,12 @@ func (e *env) runVerify(c *cli.Context) error {
 	}
 	o := verify.Options{Workers: c.Int("workers"), Memory: int64(memory), Progress: new(verify.Progress)}
 	if !isDirectory(c.Args().First()) {
-		return e.runVerifySnapshot(c, format, o)
+		err := e.runVerifySnapshot(c, format, o)
+		if errors.Is(err, seal.ErrNoCredential) { // there may be no archive at all
+			err = &exitError{exitFailed, hint(fmt.Errorf("verify: there is no directory %s here, and to look for a snapshot: %w", c.Args().First(), err),
+				"name a directory, or give the password or key of the archive")}
+		}
+		return err
 	}
 	for _, name := range c.StringSlice("dump") {
 		d, err := dumpFile(name)

@@ -48,6 +48,8 @@ type Options struct {
 	Stderr io.Writer        // gets what programs say, line by line and masked; may be nil
 	Now    func() time.Time // for what is noted; nil: time.Now
 	Client *http.Client     // nil: one for each request
+	// Started is told of each program that began; may be nil.
+	Started func(pid int)
 }
 
 func (o Options) now() time.Time {
@@ -147,7 +149,7 @@ func program(ctx context.Context, h *source.Hook, o Options) (string, error) {
 		return "", err
 	}
 	c.Env = append(c.Env, o.Env...)
-	c.Stderr = o.Stderr
+	c.Stderr, c.Started = o.Stderr, o.Started
 	ran, err := process.Run(ctx, c)
 	var failed *process.Error
 	if errors.As(err, &failed) && h.Shell != "" {

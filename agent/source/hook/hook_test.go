@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 			paper.Hook{Outcome: Failed, ExitCode: -1, Error: "PW: secret from file " + secret + "x: lstat " + secret + "x: no such file or directory"}, os.ErrNotExist},
 		"skipped":    {source.Hook{Shell: "echo not now; exit 75"}, paper.Hook{Outcome: Skipped, ExitCode: 75, Stderr: "not now\n", Error: "ended with exit status 75: skipped: not now"}, ErrSkip},
 		"failed":     {source.Hook{Shell: "echo no; exit 1"}, paper.Hook{Outcome: Failed, ExitCode: 1, Stderr: "no\n", Error: "command echo no; exit 1 ended with exit status 1: no"}, nil},
-		"no program": {source.Hook{Run: source.Run{Args: []string{"/no/such"}}}, paper.Hook{Outcome: Failed, ExitCode: -1, Error: "start command: fork/exec /no/such: no such file or directory"}, os.ErrNotExist},
+		"no program": {source.Hook{Run: source.Run{Args: []string{"/no/such"}}}, paper.Hook{Outcome: Failed, ExitCode: -1, Error: "command /no/such could not be started: there is no such program, or not the interpreter that its first line names"}, os.ErrNotExist},
 		"too late": {source.Hook{Shell: "echo begun; sleep 100 & wait", Timeout: 300 * time.Millisecond},
 			paper.Hook{Outcome: TimedOut, ExitCode: -1, Stderr: "begun\n", Error: "did not end within 300ms"}, nil},
 	} {

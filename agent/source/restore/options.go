@@ -30,6 +30,8 @@ type Options struct {
 	AllowPartial bool // although something is missing in the snapshot
 	ForceGuards  bool // although a guard does not hold
 	NoBefore     bool // leave the hooks of restore: before out: there is nothing to stop
+	Kept         bool // the source file is the one that the snapshot keeps
+	Trust        bool // run and read what the snapshot's source file names (Plan.Foreign)
 	ForceFedora  bool // although a repository's backup is damaged
 
 	NoOwner   bool

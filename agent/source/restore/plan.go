@@ -77,7 +77,8 @@ type Tree struct {
 	Compared *files.Report
 
 	Origin *held.Origin
-	Single bool // it is no directory
+	Single bool   // it is no directory
+	Link   string // a link on the way to it, which refuses the plan
 }
 
 // New makes the plan of one source. now is the file of this machine, or the one that a snapshot keeps (Origin.Kept). The first origin is the ordinary one.
@@ -291,6 +292,12 @@ func (p *Plan) Refusals() (list []Refusal) {
 	for _, text := range p.Missing {
 		list = append(list, Refusal{text, "--allow-partial", p.Options.AllowPartial})
 	}
+	for i := range p.Trees {
+		if link := p.Trees[i].Link; link != "" {
+			e := &LinkError{link}
+			list = append(list, Refusal{Text: e.Error() + " (" + e.Hint() + ")"})
+		}
+	}
 	for _, w := range p.Wipes {
 		if w.Err != nil {
 			list = append(list, Refusal{Text: w.Err.Error()})
@@ -300,6 +307,9 @@ func (p *Plan) Refusals() (list []Refusal) {
 		if w.Err != nil && p.Options.Rewrite {
 			list = append(list, Refusal{Text: "rewrite " + w.Path + ": " + w.Err.Error()})
 		}
+	}
+	for _, text := range p.Foreign() {
+		list = append(list, Refusal{"by the snapshot's own source file, " + text, "--trust", p.Options.Trust})
 	}
 	if len(p.Trees)+len(p.Streams) == 0 {
 		list = append(list, Refusal{Text: "nothing of the snapshot would be restored"})

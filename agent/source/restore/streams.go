@@ -50,6 +50,8 @@ type Stream struct {
 	Bytes     uint64
 
 	Origin *held.Origin
+
+	foreign bool // the part is as the snapshot describes it: no source file of this machine has it
 }
 
 // Target says in few words where a stream goes.
@@ -98,6 +100,13 @@ func (p *Plan) addStreams(h held.Part, now *source.Part) error {
 	part := h.Source
 	if now != nil {
 		part = *now
+	}
+	if first := len(p.Streams); now == nil && h.Origin.Then != nil {
+		defer func() {
+			for i := first; i < len(p.Streams); i++ {
+				p.Streams[i].foreign = true
+			}
+		}()
 	}
 	for _, s := range h.Streams {
 		if s.Failed != "" {

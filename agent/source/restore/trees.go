@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path"
 	"strings"
 
@@ -101,6 +103,7 @@ func (p *Plan) addTree(ctx context.Context, h held.Part, from string) error {
 	if t.Single && path.Base(to) != path.Base(from) {
 		return fmt.Errorf("%s cannot become %s: a single file keeps its name", from, to)
 	}
+	t.Link = p.link(&t)
 	t.count(n)
 	if !t.Single {
 		w := snapshot.Walker{Load: load, Ahead: p.archive.Ahead, OnError: func(string, error) error { t.Lost++; return nil }}
@@ -122,7 +125,7 @@ func (p *Plan) addTree(ctx context.Context, h held.Part, from string) error {
 	if (h.Source.Derby != nil || h.Source.H2 != nil) && p.Options.To == "" {
 		p.Closed = append(p.Closed, embeddedAt(h.Source, func(name string) string { return p.destination(h.Origin, name) }))
 	}
-	if p.Options.Compare {
+	if p.Options.Compare && t.Link == "" {
 		t.Compared, err = p.RestoreTree(ctx, &p.Trees[len(p.Trees)-1], true, nil)
 		p.Trees[len(p.Trees)-1].Compared = t.Compared
 	}
@@ -146,6 +149,9 @@ func (t *Tree) count(n *snapshot.Node) {
 
 // RestoreTree brings one tree back, or says with dry what that would do. The directory above it has to be there.
 func (p *Plan) RestoreTree(ctx context.Context, t *Tree, dry bool, progress *files.Progress) (*files.Report, error) {
+	if link := p.link(t); link != "" { // again: it may have appeared since the plan
+		return nil, &LinkError{link}
+	}
 	r, err := p.rulesOf(t.Origin)
 	if err != nil {
 		return nil, err
@@ -163,6 +169,45 @@ func (p *Plan) RestoreTree(ctx context.Context, t *Tree, dry bool, progress *fil
 		o.Unread = append(o.Unread, e.Path)
 	}
 	return files.Run(ctx, p.archive, s.Root(), o)
+}
+
+// LinkError means that a directory would come back through a symbolic link, which may lead anywhere: what is there would be changed, and
+// with Options.Delete removed.
+type LinkError struct{ Path string }
+
+func (e *LinkError) Error() string {
+	return e.Path + " is a link here and a directory in the snapshot: it may lead anywhere"
+}
+
+// Hint names the operator's next step.
+func (e *LinkError) Hint() string {
+	return "remove the link, or name the directory that it leads to with --path-map"
+}
+
+// link is the first link on the way from the root to a tree; "" is good. Links on the way to the root are the machine's own.
+func (p *Plan) link(t *Tree) string {
+	root, roots := "", p.roots()
+	if p.Options.To != "" {
+		roots = []string{p.Options.To}
+	}
+	for _, r := range roots {
+		if Below(t.To, r) && len(r) > len(root) {
+			root = r
+		}
+	}
+	found := ""
+	for name := t.To; name != root || name == t.To; name = path.Dir(name) {
+		if name == "/" {
+			break
+		}
+		if info, err := os.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 && (name != t.To || !t.Single) {
+			found = name
+		}
+		if name == root || root == "" {
+			break
+		}
+	}
+	return found
 }
 
 // embeddedAt is a Derby or H2 database where it is in this restore.

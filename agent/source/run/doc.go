@@ -12,7 +12,8 @@
 //     interruption and a time-out, in a context of its own with a time of its own. If the first hook of before skips, nothing was begun.
 //   - The note is durable before the first hook of before, and goes when finally has run. A process that holds the lock of the source is alive:
 //     the kernel lets go of it, however the process ends. So a note without a held lock is of a run that broke off, and the next run of
-//     any source (Recover) runs its hooks, of the file as it was then.
+//     any source (Recover) runs its hooks, of the file as it was then, when the hook that was at work has ended. The note of a run whose finally
+//     hooks failed stays, too.
 //   - A class with a schedule of its own is left out of the ordinary run. A run of class config or log alone leaves the application in
 //     peace: neither guards nor warm pass nor before nor finally.
 //   - What is exported into a directory with `clean` is removed only when the snapshot is stored.

@@ -123,7 +123,7 @@ func treePart(p *source.Part) (backup.Part, error) {
 	case err == nil:
 		part.Paths = append(part.Paths, to)
 	case errors.Is(err, fs.ErrNotExist):
-		err = errors.Join(err, backup.ErrAbsent)
+		err = &absentError{err}
 		fallthrough
 	default:
 		part.Begin = func(context.Context) ([]backup.Part, error) { return nil, err }
@@ -148,7 +148,7 @@ func (r *runner) commandPart(p *source.Part) backup.Part {
 		if err != nil {
 			cancel()
 			if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-				err = errors.Join(err, backup.ErrAbsent)
+				err = &absentError{err}
 			}
 			return nil, nil, err
 		}
@@ -158,6 +158,11 @@ func (r *runner) commandPart(p *source.Part) backup.Part {
 		}, nil
 	}}
 }
+
+// absentError says that what is to be read is not there, in the words of its cause.
+type absentError struct{ error }
+
+func (e *absentError) Unwrap() []error { return []error{e.error, backup.ErrAbsent} }
 
 // environment is ours without what is needed for the archive: the program has no business with it.
 func environment() []string {
@@ -174,7 +179,7 @@ func (r *runner) database(ctx context.Context, b *built, p *source.Part) error {
 	}
 	if p.SQLite != nil {
 		if _, err := os.Stat(p.SQLite.Path); errors.Is(err, fs.ErrNotExist) {
-			failing(errors.Join(err, backup.ErrAbsent))
+			failing(&absentError{err})
 			return nil
 		}
 	}
@@ -183,6 +188,9 @@ func (r *runner) database(ctx context.Context, b *built, p *source.Part) error {
 		return err
 	}
 	if err != nil {
+		if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "part ") {
+			err = inner // the snapshot's list of damage names the part itself
+		}
 		failing(err)
 		return nil
 	}

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,13 @@ func (o Options) recoverOne(ctx context.Context, name string, held bool) (*Recov
 		return nil, nil
 	}
 	o.Say("the run of %s that began at %s broke off: running its finally hooks", name, note.Began.Format(time.RFC3339))
+	done := &Recovery{Source: name, Began: note.Began}
+	err = hook.Await(ctx, o.State.hookAtWork(name), cmp.Or(note.Longest, hook.Timeout), func(pid int) {
+		o.Say("waiting for a hook of that run to end (process %d)", pid)
+	})
+	if err != nil {
+		return done, remote.WithHint(err, "see to it that the application runs; `cairn source resume` tries again")
+	}
 	own, cancel := own(ctx, note.Finally)
 	defer cancel()
 	hooks := note.Finally
@@ -82,12 +90,11 @@ func (o Options) recoverOne(ctx context.Context, name string, held bool) (*Recov
 	}
 	env := []string{"CAIRN_SOURCE=" + name, "CAIRN_CLASS=" + string(note.Class), "CAIRN_HOST=" + note.Host, "CAIRN_SERIES=" + note.Series,
 		"CAIRN_STAGE=finally", "CAIRN_OUTCOME=" + string(Interrupted), "CAIRN_ERROR=the run broke off"}
-	done := &Recovery{Source: name, Began: note.Began}
-	done.Hooks, err = hook.All(own, "finally", hooks, true, hook.Options{Env: env, Stderr: o.Stderr, Now: o.Now}, func(h paper.Hook) {
+	done.Hooks, err = hook.All(own, "finally", hooks, true, hook.Options{Env: env, Stderr: o.Stderr, Now: o.Now, Started: o.State.hookStarted(name)}, func(h paper.Hook) {
 		o.Say("finally hook %s of %s: %s", h.Name, name, h.Outcome)
 	})
 	if err != nil {
-		return done, remote.WithHint(err, "see to it that the application runs; `cairn source resume` tries again")
+		return done, remote.WithHint(err, "see to it that the application runs, and remove "+note.file+", or let `cairn source resume` try again")
 	}
 	return done, note.Remove()
 }
@@ -99,6 +106,7 @@ func (r *runner) recover(ctx context.Context, lock *Lock) {
 	r.report.Recovered = done
 	for _, d := range done {
 		if d.Err != nil {
+			r.pending = r.pending || d.Source == r.j.File.Name
 			r.warn(fmt.Sprintf("a run of %s broke off, and not all its finally hooks could be run: %v", d.Source, d.Err))
 		} else {
 			r.warn(fmt.Sprintf("the run of %s that began at %s had broken off: its finally hooks were run", d.Source, d.Began.Format(time.RFC3339)))

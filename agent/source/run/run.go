@@ -11,6 +11,7 @@ import (
 	"cairn/agent/source/hook"
 	"cairn/agent/source/paper"
 	"cairn/archive/backup"
+	"cairn/remote"
 )
 
 // ErrInterrupted is the cause of a run's end by its caller, such as by a signal.
@@ -41,6 +42,7 @@ type runner struct {
 
 	target  *Target
 	note    *Note // nil: nothing was begun
+	pending bool  // an earlier run of this source broke off, and its finally hooks failed: it may still be stopped
 	stopped time.Time
 	derbies map[string][]string // part → databases in its tree
 	built   *built
@@ -185,7 +187,7 @@ func (r *runner) before(ctx context.Context) error {
 	if !errors.Is(err, hook.ErrSkip) {
 		return err
 	}
-	if first := r.report.Hooks[0]; first.Outcome == hook.Skipped {
+	if first := r.report.Hooks[0]; first.Outcome == hook.Skipped && !r.pending {
 		r.stopped = time.Time{}
 		if dropped := r.dropNote(); dropped != nil { // nothing was begun, so nothing is to be ended
 			return dropped
@@ -207,11 +209,14 @@ func (r *runner) finally(ctx context.Context, failed error) error {
 		env = []string{"CAIRN_OUTCOME=" + string(r.outcome(ctx, failed)), "CAIRN_ERROR=" + short(failed)}
 	}
 	if err := r.stage(own, "finally", r.hooks.Finally, true, env); err != nil {
-		r.after = append(r.after, err)
+		r.after = append(r.after, remote.WithHint(err, "see to it that the application runs; `cairn source resume` runs the finally hooks again"))
 	}
 	if !r.stopped.IsZero() {
 		r.report.Paper.Stop = &paper.Window{Began: r.stopped, Ended: r.o.Now()}
 		r.o.Say("the application stood for %s", r.report.Paper.Stop.Duration().Round(10*time.Millisecond))
+	}
+	if len(r.after) > 0 {
+		return failed // the note stays: the application may be stopped, and the next run or resume tries again
 	}
 	if err := r.dropNote(); err != nil {
 		r.after = append(r.after, err)
@@ -241,7 +246,7 @@ func (r *runner) stage(ctx context.Context, stage string, hooks []source.Hook, a
 	}
 	env = append([]string{"CAIRN_SOURCE=" + r.j.File.Name, "CAIRN_CLASS=" + string(r.j.Class), "CAIRN_HOST=" + r.j.Host,
 		"CAIRN_SERIES=" + r.j.Series, "CAIRN_STAGE=" + stage}, env...)
-	done, err := hook.All(ctx, stage, hooks, always, hook.Options{Env: env, Stderr: r.o.Stderr, Now: r.o.Now}, func(h paper.Hook) {
+	done, err := hook.All(ctx, stage, hooks, always, r.hookOptions(env), func(h paper.Hook) {
 		r.o.Say("%s hook %s: %s (%s)", stage, h.Name, h.Outcome, h.Ended.Sub(h.Began).Round(10*time.Millisecond))
 	})
 	r.report.Hooks = append(r.report.Hooks, done...)
@@ -321,6 +326,15 @@ func (r *runner) last(ctx context.Context, stage string, hooks []source.Hook, er
 		env = append(env, "CAIRN_ERROR="+short(err))
 	}
 	return r.stage(own, stage, hooks, true, env)
+}
+
+// hookOptions has it noted which program is at work as long as there is a note.
+func (r *runner) hookOptions(env []string) hook.Options {
+	o := hook.Options{Env: env, Stderr: r.o.Stderr, Now: r.o.Now}
+	if r.note != nil {
+		o.Started = r.o.State.hookStarted(r.j.File.Name)
+	}
+	return o
 }
 
 // short makes an error a value of the environment.

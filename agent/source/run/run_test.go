@@ -19,6 +19,7 @@ import (
 	"cairn/agent/source"
 	"cairn/agent/source/hook"
 	"cairn/agent/source/paper"
+	"cairn/remote"
 )
 
 // A1, A2, A3, A8, A9, A11, A16: one snapshot of trees and dumps, labelled, with the source file and a report of the run in it.
@@ -297,7 +298,8 @@ func TestForce(t *testing.T) {
 	}
 }
 
-// A finally hook that fails is a failure, and the snapshot is good all the same; the hooks behind it run.
+// A finally hook that fails is a failure, and the snapshot is good all the same; the hooks behind it run, and the note stays: the application
+// may be stopped.
 func TestFinallyFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -310,7 +312,9 @@ func TestFinallyFails(t *testing.T) {
 	if diff := cmp.Diff("stop start:done error:failed", w.log()); diff != "" {
 		t.Error(diff)
 	}
-	w.idle()
+	if all, err := Recover(t.Context(), w.options()); err != nil || len(all) != 1 || !errors.As(all[0].Err, &failed) || !strings.Contains(remote.Hint(all[0].Err), "source resume") {
+		t.Errorf("%+v %v", all, err)
+	}
 }
 
 // A source of which a run is at work is left alone, softly.

@@ -15,11 +15,30 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cairn/agent/source"
+	"cairn/agent/source/hook"
 	"cairn/remote"
 )
 
-// State is the directory with the notes and locks of runs: NAME.json and NAME.lock for each source.
+// State is the directory with the notes and locks of runs: for each source NAME.json, NAME.lock, and NAME.hook, the program of a
+// hook that was begun last.
 type State struct{ dir string }
+
+// hookStarted notes the program of a hook, for the case that this process is killed before it ends. It need not outlive the machine, and
+// without it a recovery only does not wait for it.
+func (s *State) hookStarted(name string) func(pid int) {
+	return func(pid int) { _ = os.WriteFile(s.path(name, ".hook"), []byte(hook.Mark(pid)), 0o600) }
+}
+
+// hookAtWork is the mark of the last hook of a run that broke off.
+func (s *State) hookAtWork(name string) string {
+	f, err := os.Open(s.path(name, ".hook"))
+	if err != nil {
+		return ""
+	}
+	data, _ := io.ReadAll(io.LimitReader(f, 200))
+	_ = f.Close() // only read
+	return string(data)
+}
 
 // NewState names the directory; it is made when something is written to it.
 func NewState(dir string) *State { return &State{filepath.Join(dir, "running")} }
@@ -92,6 +111,8 @@ type Note struct {
 	Program string        `json:"program,omitempty"`
 	Dir     string        `json:"dir"` // where the hooks were to run
 	Finally []source.Hook `json:"finally"`
+	// Longest is how long a hook of before or finally may take: as long may one be at work that the run left behind.
+	Longest time.Duration `json:"longest,omitempty"`
 
 	file string
 }
@@ -99,7 +120,7 @@ type Note struct {
 // Write makes the note of a job durable. The lock of the source must be held.
 func (s *State) Write(j *Job, now time.Time, program string) (*Note, error) {
 	n := &Note{Version: noteVersion, Source: j.File.Name, Class: j.Class, Host: j.Host, Series: j.Series, Path: j.File.Path, PID: os.Getpid(), Began: now,
-		Program: program, Finally: j.Hooks().Finally, file: s.path(j.File.Name, ".json")}
+		Program: program, Finally: j.Hooks().Finally, Longest: longest(j.Hooks()), file: s.path(j.File.Name, ".json")}
 	var err error
 	if n.Dir, err = os.Getwd(); err != nil {
 		return nil, err
@@ -112,6 +133,16 @@ func (s *State) Write(j *Job, now time.Time, program string) (*Note, error) {
 		return nil, err
 	}
 	return n, s.durable(n.file, append(data, '\n'))
+}
+
+// longest is the longest time that a hook of before or finally may take.
+func longest(h source.Hooks) (limit time.Duration) {
+	for _, list := range [][]source.Hook{h.Before, h.Finally} {
+		for i := range list {
+			limit = max(limit, hook.Limit(&list[i]))
+		}
+	}
+	return limit
 }
 
 // durable writes a file so that it is there, whole, after a power failure.
@@ -143,6 +174,7 @@ func syncDir(dir string) error {
 
 // Remove removes the note. That this is durable does not matter: finally hooks may run twice.
 func (n *Note) Remove() error {
+	_ = os.Remove(strings.TrimSuffix(n.file, ".json") + ".hook") // without a note nobody asks for it
 	if err := os.Remove(n.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the note of the run: %w", err)
 	}

@@ -56,5 +56,5 @@ func JSON(p *restore.Plan) map[string]any {
 		refusals = append(refusals, map[string]any{"text": r.Text, "override": r.Override, "overridden": r.Forced})
 	}
 	return map[string]any{"type": "plan", "source": p.Source, "to": p.Options.To, "from": origins, "notes": p.Notes, "guards": guards, "before": hookLines(p.Before), "wipes": wipes,
-		"files": trees, "databases": streams, "left_out": left, "left_out_more": p.More, "rewrites": rewrites, "rewrite": p.Options.Rewrite, "steps": steps, "runbook": p.Runbook, "refusals": refusals}
+		"files": trees, "databases": streams, "left_out": left, "left_out_more": p.More, "rewrites": rewrites, "rewrite": p.Options.Rewrite, "steps": steps, "runbook": p.Runbook, "foreign": p.Foreign(), "refusals": refusals}
 }

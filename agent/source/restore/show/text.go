@@ -18,6 +18,7 @@ func Text(p *restore.Plan) string {
 	var b strings.Builder
 	head(&b, p)
 	section(&b, "missing", p.Missing)
+	section(&b, "wanted by the source file in the snapshot (--trust allows it)", p.Foreign())
 	section(&b, "guards", guardLines(p))
 	section(&b, "before", hookLines(p.Before))
 	section(&b, "remove and empty", wipeLines(p))
