@@ -34,6 +34,10 @@ func (asRestore) Restore(ctx context.Context, j restores.Job, src io.Reader) ([]
 	return r.Warnings, nil
 }
 
+func (asRestore) Ready(ctx context.Context, j restores.Job, names []string) error {
+	return driver.Ready(ctx, driver.Job{Part: j.Part, File: j.File, Database: j.Database, As: j.As, Replace: j.Replace}, names, driver.Options{})
+}
+
 func (asRestore) Stopped(p source.Part) ([]string, error) { return driver.Stopped(p) }
 
 func memoryArchive(t *testing.T) *archive.Archive {

@@ -190,7 +190,13 @@ func TestDatabases(t *testing.T) {
 	if _, err := Execute(t.Context(), []*restore.Plan{p}, n.tools(), nil); err != nil || n.got["db/databases.sql shop>shop2"] != "all\n" {
 		t.Errorf("%v, %v", err, n.got)
 	}
-	n.fail = errors.New("no such role")
+	// C8: a server that cannot be reached, or has the database already, is noticed before anything is touched.
+	n = &teller{full: errors.New("holds something already")}
+	var stage *StageError
+	if _, err := Execute(t.Context(), []*restore.Plan{p}, n.tools(), nil); !errors.As(err, &stage) || stage.Stage != Asking || n.got != nil {
+		t.Errorf("%v, %v", err, n.got)
+	}
+	n.full, n.fail = nil, errors.New("no such role")
 	if _, err := Execute(t.Context(), []*restore.Plan{p}, n.tools(), nil); err == nil || !strings.Contains(err.Error(), "databases.sql of part db: no such role") {
 		t.Errorf("%v", err)
 	}
