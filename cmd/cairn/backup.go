@@ -125,7 +125,7 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 	o.Params = a.Chunker()
 	if a.Geometry().N() > manyMembers && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(10)
-		o.MemoryLimit = 32 << 20
+		o.MemoryLimit = 24 << 20
 	}
 	last := a.LastOf(o.Series)
 	series, err := e.chain(ctx, a, &o, last)
