@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
@@ -34,9 +37,27 @@ const (
 // long pack has 112 MiB.
 const uploadBytes = 192 << 20
 
+// nearTarget is the column length where requests cost nothing (remote.Near) and a pack is one column: two such packs that are filled and two on their
+// way are 40 MiB instead of 64.
+const nearTarget = 10 << 20
+
 // uploadsAt returns how many packs may be on their way at once.
 func uploadsAt(g pack.Geometry) int {
 	return max(1, min(maxUploads, uploadBytes/(g.N()*2*g.DefaultTarget())))
+}
+
+// sealedAtOnce bounds the plaintext of the blobs that are sealed at a time: twice the mean for each core, which leaves none idle, and at least the longest
+// chunk. Of those, 8 MiB, several may come together, and 24 MiB of memory were in use for each.
+func sealedAtOnce(p chunk.Params) int64 {
+	return max(int64(p.Max), int64(runtime.GOMAXPROCS(0))*2*int64(p.Min+1<<p.Bits))
+}
+
+// target is the length aimed at for the columns of a new pack.
+func (a *Archive) target() int {
+	if a.geom.K == 1 && a.near() {
+		return nearTarget
+	}
+	return a.geom.DefaultTarget()
 }
 
 type blobKey struct {
@@ -74,13 +95,15 @@ type Writer struct {
 	takesOver  bool   // see TakeOver
 	stats      WriterStats
 
+	sealing    *semaphore.Weighted // plaintext of the blobs that are being sealed, which take three times that
+	most       int64               // of it
 	publishing sync.Mutex
 	uploads    chan struct{} // holds a token for each upload under way
 }
 
 // limits are the constants above; tests take smaller ones.
 type limits struct {
-	target       int // column length, 0: pack's default
+	target       int // column length
 	publishBlobs int
 	publishEvery time.Duration
 }
@@ -122,7 +145,9 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 func (w *Writer) SetTarget(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.limits.target = n
+	if w.limits.target = n; n <= 0 {
+		w.limits.target = w.a.target()
+	}
 }
 
 // newWriter makes a session without a journal. Nothing is running in it yet. Records and index were read.
@@ -141,10 +166,12 @@ func (a *Archive) newSession(ctx context.Context) (*Writer, error) {
 	}
 	w := &Writer{
 		a: a, session: session, lastPub: time.Now(), emptied: a.emptied.Load(),
-		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
+		limits: limits{target: a.target(), publishBlobs: publishBlobs, publishEvery: publishEvery},
 		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{}, relies: map[pack.ID]chunk.Type{}, named: map[pack.ID][]pack.ID{},
 		uploads: make(chan struct{}, uploadsAt(a.geom)),
 	}
+	w.most = sealedAtOnce(a.Chunker())
+	w.sealing = semaphore.NewWeighted(w.most)
 	w.life, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return w, nil
 }
@@ -171,13 +198,18 @@ func (w *Writer) Save(ctx context.Context, t chunk.Type, plain []byte) (Saved, e
 
 // save seals a blob that is this caller's to store, and puts it into a pack.
 func (w *Writer) save(ctx context.Context, key blobKey, plain []byte) (stored int, err error) {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	sealed, compression, err := w.session.Seal((*buf)[:0], key.t, key.id, plain)
+	weight := min(int64(len(plain)), w.most)
+	if err := w.sealing.Acquire(ctx, weight); err != nil {
+		return 0, err
+	}
+	defer w.sealing.Release(weight)
+	arena := w.a.keys.Arena()
+	buf := arena.Take(seal.MaxSealed(len(plain)))
+	defer arena.Put(buf)
+	sealed, compression, err := w.session.Seal(buf, key.t, key.id, plain)
 	if err != nil {
 		return 0, err
 	}
-	*buf = sealed
 	b := seal.Sealed{ID: key.id, Type: key.t, Compression: compression, Plain: uint32(len(plain)), Session: w.session.ID()}
 	return len(sealed), w.add(ctx, b, sealed)
 }

@@ -19,13 +19,13 @@ import (
 type buffers struct {
 	room  *semaphore.Weighted // bytes of small buffers that are out
 	limit int64
-	slabs chan *buffer // those that are free; nil for one that was not needed yet
-	size  int          // of a slab
-	each  int          // how many slabs one large file may have
+	slabs chan struct{} // a token for each slab that is out
+	size  int           // of a slab
+	each  int           // how many slabs one large file may have
 
 	mu   sync.Mutex
 	idle int64
-	free [maxClass + 1][]*buffer
+	free [maxClass + 1][]*buffer // by class; of the class 0 slabs, which do not count as idle
 }
 
 const (
@@ -47,19 +47,21 @@ func (b *buffer) release() {
 	if b.users.Add(-1) > 0 {
 		return
 	}
-	if l := b.home; l != nil {
-		b.home = nil
-		b.from.slabs <- b // has room for all
-		<-l.taken
-		return
-	}
-	f, size := b.from, int64(len(b.data))
+	f, size, l := b.from, int64(len(b.data)), b.home
+	b.home = nil
 	f.mu.Lock()
-	if f.idle+size <= f.limit/2 {
+	if l != nil {
+		f.free[0] = append(f.free[0], b)
+	} else if f.idle+size <= f.limit/2 {
 		f.idle += size
 		f.free[b.class] = append(f.free[b.class], b)
 	}
 	f.mu.Unlock()
+	if l != nil {
+		<-f.slabs
+		<-l.taken
+		return
+	}
 	f.room.Release(size)
 }
 
@@ -87,7 +89,9 @@ func (b *buffers) kept(class int) *buffer {
 	buf := list[len(list)-1]
 	list[len(list)-1] = nil
 	b.free[class] = list[:len(list)-1]
-	b.idle -= int64(len(buf.data))
+	if class > 0 {
+		b.idle -= int64(len(buf.data))
+	}
 	return buf
 }
 
@@ -113,16 +117,18 @@ func (l *lane) slab(ctx context.Context) (*buffer, error) {
 		return nil, context.Cause(ctx)
 	}
 	select {
-	case s := <-l.b.slabs:
-		if s == nil {
-			s = &buffer{data: make([]byte, l.b.size), from: l.b}
-		}
-		s.home = l
-		s.users.Store(1)
-		return s, nil
+	case l.b.slabs <- struct{}{}:
 	case <-ctx.Done():
+		<-l.taken
 		return nil, context.Cause(ctx)
 	}
+	s := l.b.kept(0)
+	if s == nil {
+		s = &buffer{data: make([]byte, l.b.size), from: l.b}
+	}
+	s.home = l
+	s.users.Store(1)
+	return s, nil
 }
 
 // budget is how Options.MemoryLimit is spent.
@@ -147,10 +153,5 @@ func spend(limit int64, p chunk.Params, readers, queue, savers int) budget {
 }
 
 func newBuffers(b budget, slab int) *buffers {
-	n := b.lanes + b.spare
-	f := &buffers{room: semaphore.NewWeighted(b.small), limit: b.small, size: slab, each: 1 + b.spare, slabs: make(chan *buffer, n)}
-	for range n {
-		f.slabs <- nil
-	}
-	return f
+	return &buffers{room: semaphore.NewWeighted(b.small), limit: b.small, size: slab, each: 1 + b.spare, slabs: make(chan struct{}, b.lanes+b.spare)}
 }

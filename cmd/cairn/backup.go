@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -123,8 +122,7 @@ func (e *env) backup(c *cli.Context, a *archive.Archive, o backup.Options) error
 	}
 	w.ForSeries(o.Series)
 	o.Params = a.Chunker()
-	if a.Geometry().N() > manyMembers && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(10)
+	if a.Geometry().N() > manyMembers {
 		o.MemoryLimit = 24 << 20
 	}
 	last := a.LastOf(o.Series)
