@@ -38,8 +38,8 @@ const (
 const uploadBytes = 192 << 20
 
 // nearTarget is the column length where requests cost nothing (remote.Near) and a pack is one column: two such packs that are filled and two on their
-// way are 40 MiB instead of 64.
-const nearTarget = 10 << 20
+// way are 36 MiB instead of 64. It has room for any chunk.
+const nearTarget = 9 << 20
 
 // uploadsAt returns how many packs may be on their way at once.
 func uploadsAt(g pack.Geometry) int {
@@ -47,7 +47,8 @@ func uploadsAt(g pack.Geometry) int {
 }
 
 // sealedAtOnce bounds the plaintext of the blobs that are sealed at a time: twice the mean for each core, which leaves none idle, and at least the longest
-// chunk. Of those, 8 MiB, several may come together, and 24 MiB of memory were in use for each.
+// chunk. Of those, 8 MiB, several may come together, and 24 MiB of memory were in use for each. A short one counts as much as lets one more than there are cores
+// be sealed at a time: each has a compressor.
 func sealedAtOnce(p chunk.Params) int64 {
 	return max(int64(p.Max), int64(runtime.GOMAXPROCS(0))*2*int64(p.Min+1<<p.Bits))
 }
@@ -198,7 +199,7 @@ func (w *Writer) Save(ctx context.Context, t chunk.Type, plain []byte) (Saved, e
 
 // save seals a blob that is this caller's to store, and puts it into a pack.
 func (w *Writer) save(ctx context.Context, key blobKey, plain []byte) (stored int, err error) {
-	weight := min(int64(len(plain)), w.most)
+	weight := min(max(int64(len(plain)), w.most/int64(runtime.GOMAXPROCS(0)+1)), w.most)
 	if err := w.sealing.Acquire(ctx, weight); err != nil {
 		return 0, err
 	}

@@ -202,7 +202,9 @@ func (w *Writer) reserve(column, size int) {
 	b := newBuffer(size)[:HeaderSize]
 	if old != nil {
 		b = append(b, old[HeaderSize:]...)
-		freeBuffer(old)
+		if w.kind != chunk.Tree { // of its sizes another one is rarely needed, and 1 + 2 + 4 + 8 MiB would lie idle
+			freeBuffer(old)
+		}
 	}
 	w.buffers[column] = b
 }

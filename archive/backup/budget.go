@@ -140,7 +140,7 @@ type budget struct {
 
 // spend divides limit: a third, or less if that is enough, for small files, and the rest for slabs. Of these there are two for each lane if a saver
 // needs less than a slab for two chunks: those that are being filled, and those that are being saved. What the limit has room for beyond that are more
-// lanes. At the least there is a buffer for a small file, and two slabs. With 2 cores and the defaults: 5 MiB, 2 lanes, 1 spare: 29 of 32 MiB.
+// lanes. At the least there is a buffer for a small file, and two slabs. With 2 cores and the defaults: 5 MiB, 1 lane, 1 spare: 21 of 24 MiB.
 func spend(limit int64, p chunk.Params, readers, queue, savers int) budget {
 	one := int64(1) << classOf(p.Min)
 	small := max(one, min(int64(readers+queue+savers)*one, limit/3))

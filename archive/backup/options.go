@@ -73,7 +73,7 @@ type Options struct {
 	PreviousDepth   uint8
 
 	Concurrency int   // walkers and savers; 0: GOMAXPROCS
-	MemoryLimit int64 // of file data in flight; 0: 32 MiB with two cores, 4 for each further one, at most 64; raised to what one large file needs
+	MemoryLimit int64 // of file data in flight; 0: 24 MiB with two cores, 4 for each further one, at most 64; raised to what one large file needs
 
 	// A checkpoint is published after so much time or so many bytes stored, if data was stored since the last one and the Saver is
 	// a Checkpointer. 0: CheckpointEvery and CheckpointBytes; a time below 0: never.
@@ -89,7 +89,7 @@ type Options struct {
 }
 
 // defaultMemory is what keeps n savers busy.
-func defaultMemory(n int) int64 { return min(24+4*int64(max(n, 2)), 64) << 20 }
+func defaultMemory(n int) int64 { return min(16+4*int64(max(n, 2)), 64) << 20 }
 
 // How often a long backup publishes a checkpoint. What an interruption leaves unprotected is at most that much, and a checkpoint
 // costs the pack that it closes before it is full and a few requests.

@@ -23,6 +23,7 @@ func main() {
 		// is little. Collections of a first backup of one file of 2 GiB: 14, and of 68,000 files: 100.
 		debug.SetGCPercent(10)
 	}
+	oneArena()
 	os.Exit(run(ctx, os.Args, processEnv()))
 }
 
