@@ -23,9 +23,9 @@ const (
 	openPacks = 2
 	// maxUploads bounds the packs on their way. Who finds no room waits for one of these before another pack is begun, so
 	// there are never more than openPacks data packs, a tree pack and maxUploads packs in memory, however many goroutines
-	// save: (3·k + 2·(k+m))·T for a column of T bytes (pack.Writer), which is 80 MiB for 1+0, 192 MiB for 2+1 and 4+2. A chunk
+	// save: (3·k + 2·(k+m))·T for a column of T bytes (pack.Writer), which is 80 MiB for 1+0 (45 in a directory), 192 MiB for 2+1 and 4+2. A chunk
 	// larger than T makes one of the open packs up to twice as long, and those on their way that held one.
-	// Each Save holds its sealed blob besides, 8 MiB at the most.
+	// Each Save holds its sealed blob besides (sealedAtOnce).
 	maxUploads = 2
 	// A segment is published after so many blobs or so much time: what an interrupted first backup can lose when its
 	// journal is lost too. 65,536 entries are 2.7 MB of segment and about 6 MB of pending set.

@@ -28,8 +28,7 @@ const (
 )
 
 // codec compresses and decompresses. It lends one coder to each concurrent user and keeps idle ones, as many as there are cores and one more:
-// a sync.Pool would lose them, and a compressor's MiB of C memory with each, in every collection. Scratch memory of large blobs is lent by chunks,
-// because each coder comes to have had the largest.
+// a sync.Pool would lose them, and a compressor's MiB of C memory with each, in every collection. Scratch memory of large blobs is lent by the arena.
 type codec struct {
 	arena chunk.Arena
 
@@ -59,7 +58,7 @@ type coder struct {
 	inflated []byte // scratch for a plaintext
 
 	arena *chunk.Arena
-	lent  [][]byte // by chunks, until the coder is given back
+	lent  [][]byte // by the arena, until the coder is given back
 }
 
 // Arena lends the memory that Seal and Open take for large blobs. Who calls them takes the same for what goes in and comes out.
