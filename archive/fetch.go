@@ -295,9 +295,6 @@ func (a *Archive) leave(id pack.ID, kind chunk.Type) {
 	a.repairs.drop(gone)
 }
 
-// buffers keeps the memory of reads and of sealing from being allocated anew for each.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
 func (f *fetch) damaged(d *BlobDamage) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

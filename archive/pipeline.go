@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
 	"cairn/remote/stripe"
@@ -41,14 +42,22 @@ func nearBudget(g pack.Geometry) int64 {
 
 // reach returns how much is held and how much is read at once.
 func (a *Archive) reach() (budget, longest func(pack.Geometry) int64) {
+	if !a.near() {
+		return readBudget, longestStretch
+	}
+	return nearBudget, func(g pack.Geometry) int64 { return min(nearStretch, longestStretch(g)) }
+}
+
+// near says whether requests to all members cost nothing.
+func (a *Archive) near() bool {
 	for _, at := range a.placements {
 		for _, m := range at.Set.Members() {
 			if _, near := remote.As[remote.Near](m.Store); !near {
-				return readBudget, longestStretch
+				return false
 			}
 		}
 	}
-	return nearBudget, func(g pack.Geometry) int64 { return min(nearStretch, longestStretch(g)) }
+	return true
 }
 
 // pipeline reads stretches and opens what comes:
@@ -217,32 +226,18 @@ func (p *pipeline) pass(ctx context.Context, blobs []wanted, r *raw) error {
 }
 
 func (p *pipeline) openAll(ctx context.Context) error {
-	plain := buffers.Get().(*[]byte)
-	defer buffers.Put(plain)
 	for x := range p.pieces {
-		if err := p.open(ctx, x, plain); err != nil {
+		if err := p.open(ctx, x); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// open opens the blobs of a piece. plain is the buffer for them.
-func (p *pipeline) open(ctx context.Context, x piece, plain *[]byte) error {
-	a := p.f.a
+// open opens the blobs of a piece.
+func (p *pipeline) open(ctx context.Context, x piece) error {
 	for _, w := range x.blobs {
-		out, err := a.openRaw(ctx, (*plain)[:0], w, x.raw)
-		if err != nil {
-			if a.Stops(ctx, err) {
-				return err
-			}
-			p.f.damaged(&BlobDamage{w.Kind, w.id, w.Pack, err})
-			continue
-		}
-		if cap(out) > cap(*plain) {
-			*plain = out
-		}
-		if err := p.f.fn(w.id, out); err != nil {
+		if err := p.openOne(ctx, w, x.raw); err != nil {
 			return err
 		}
 	}
@@ -250,6 +245,21 @@ func (p *pipeline) open(ctx context.Context, x piece, plain *[]byte) error {
 		p.shelf.put(x.raw.buf)
 		p.budget.Release(x.raw.share)
 	}
+	return nil
+}
+
+func (p *pipeline) openOne(ctx context.Context, w wanted, r *raw) error {
+	a, arena := p.f.a, p.f.a.keys.Arena()
+	plain := arena.Take(seal.OpenRoom(w.Plain))
+	defer arena.Put(plain)
+	out, err := a.openRaw(ctx, plain, w, r)
+	if err == nil {
+		return p.f.fn(w.id, out)
+	}
+	if a.Stops(ctx, err) {
+		return err
+	}
+	p.f.damaged(&BlobDamage{w.Kind, w.id, w.Pack, err})
 	return nil
 }
 

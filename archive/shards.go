@@ -266,15 +266,13 @@ func (a *Archive) OpenColumn(h *pack.Header, column int, payload []byte, fn func
 	if err != nil {
 		return err
 	}
-	plain := buffers.Get().(*[]byte)
-	defer buffers.Put(plain)
+	arena := a.keys.Arena()
 	for _, e := range c.Entries {
 		session, err := a.session(c.SessionOf(e))
 		if err == nil {
-			var out []byte
-			if out, err = session.Open((*plain)[:0], c.Blob(e), payload[e.Offset:e.Offset+e.Stored]); cap(out) > cap(*plain) {
-				*plain = out
-			}
+			plain := arena.Take(seal.OpenRoom(e.Plain))
+			_, err = session.Open(plain, c.Blob(e), payload[e.Offset:e.Offset+e.Stored])
+			arena.Put(plain)
 		}
 		if err != nil {
 			fn(e, err)

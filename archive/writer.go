@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"cairn/chunk"
 	"cairn/chunk/seal"
@@ -20,9 +23,9 @@ const (
 	openPacks = 2
 	// maxUploads bounds the packs on their way. Who finds no room waits for one of these before another pack is begun, so
 	// there are never more than openPacks data packs, a tree pack and maxUploads packs in memory, however many goroutines
-	// save: (3·k + 2·(k+m))·T for a column of T bytes (pack.Writer), which is 80 MiB for 1+0, 192 MiB for 2+1 and 4+2. A chunk
+	// save: (3·k + 2·(k+m))·T for a column of T bytes (pack.Writer), which is 80 MiB for 1+0 (45 in a directory), 192 MiB for 2+1 and 4+2. A chunk
 	// larger than T makes one of the open packs up to twice as long, and those on their way that held one.
-	// Each Save holds its sealed blob besides, 8 MiB at the most.
+	// Each Save holds its sealed blob besides (sealedAtOnce).
 	maxUploads = 2
 	// A segment is published after so many blobs or so much time: what an interrupted first backup can lose when its
 	// journal is lost too. 65,536 entries are 2.7 MB of segment and about 6 MB of pending set.
@@ -34,9 +37,28 @@ const (
 // long pack has 112 MiB.
 const uploadBytes = 192 << 20
 
+// nearTarget is the column length where requests cost nothing (remote.Near) and a pack is one column: two such packs that are filled and two on their
+// way are 36 MiB instead of 64. It has room for any chunk.
+const nearTarget = 9 << 20
+
 // uploadsAt returns how many packs may be on their way at once.
 func uploadsAt(g pack.Geometry) int {
 	return max(1, min(maxUploads, uploadBytes/(g.N()*2*g.DefaultTarget())))
+}
+
+// sealedAtOnce bounds the plaintext of the blobs that are sealed at a time: twice the mean for each core, which leaves none idle, and at least the longest
+// chunk. Of those, 8 MiB, several may come together, and 24 MiB of memory were in use for each. A short one counts as much as lets one more than there are cores
+// be sealed at a time: each has a compressor.
+func sealedAtOnce(p chunk.Params) int64 {
+	return max(int64(p.Max), int64(runtime.GOMAXPROCS(0))*2*int64(p.Min+1<<p.Bits))
+}
+
+// target is the length aimed at for the columns of a new pack.
+func (a *Archive) target() int {
+	if a.geom.K == 1 && a.near() {
+		return nearTarget
+	}
+	return a.geom.DefaultTarget()
 }
 
 type blobKey struct {
@@ -74,13 +96,15 @@ type Writer struct {
 	takesOver  bool   // see TakeOver
 	stats      WriterStats
 
+	sealing    *semaphore.Weighted // plaintext of the blobs that are being sealed, which take three times that
+	most       int64               // of it
 	publishing sync.Mutex
 	uploads    chan struct{} // holds a token for each upload under way
 }
 
 // limits are the constants above; tests take smaller ones.
 type limits struct {
-	target       int // column length, 0: pack's default
+	target       int // column length
 	publishBlobs int
 	publishEvery time.Duration
 }
@@ -122,7 +146,9 @@ func (a *Archive) NewWriter(ctx context.Context) (*Writer, error) {
 func (w *Writer) SetTarget(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.limits.target = n
+	if w.limits.target = n; n <= 0 {
+		w.limits.target = w.a.target()
+	}
 }
 
 // newWriter makes a session without a journal. Nothing is running in it yet. Records and index were read.
@@ -141,10 +167,12 @@ func (a *Archive) newSession(ctx context.Context) (*Writer, error) {
 	}
 	w := &Writer{
 		a: a, session: session, lastPub: time.Now(), emptied: a.emptied.Load(),
-		limits: limits{publishBlobs: publishBlobs, publishEvery: publishEvery},
+		limits: limits{target: a.target(), publishBlobs: publishBlobs, publishEvery: publishEvery},
 		open:   map[chunk.Type][]*pack.Writer{}, pending: map[blobKey]struct{}{}, short: map[pack.ID]struct{}{}, relies: map[pack.ID]chunk.Type{}, named: map[pack.ID][]pack.ID{},
 		uploads: make(chan struct{}, uploadsAt(a.geom)),
 	}
+	w.most = sealedAtOnce(a.Chunker())
+	w.sealing = semaphore.NewWeighted(w.most)
 	w.life, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return w, nil
 }
@@ -171,13 +199,18 @@ func (w *Writer) Save(ctx context.Context, t chunk.Type, plain []byte) (Saved, e
 
 // save seals a blob that is this caller's to store, and puts it into a pack.
 func (w *Writer) save(ctx context.Context, key blobKey, plain []byte) (stored int, err error) {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	sealed, compression, err := w.session.Seal((*buf)[:0], key.t, key.id, plain)
+	weight := min(max(int64(len(plain)), w.most/int64(runtime.GOMAXPROCS(0)+1)), w.most)
+	if err := w.sealing.Acquire(ctx, weight); err != nil {
+		return 0, err
+	}
+	defer w.sealing.Release(weight)
+	arena := w.a.keys.Arena()
+	buf := arena.Take(seal.MaxSealed(len(plain)))
+	defer arena.Put(buf)
+	sealed, compression, err := w.session.Seal(buf, key.t, key.id, plain)
 	if err != nil {
 		return 0, err
 	}
-	*buf = sealed
 	b := seal.Sealed{ID: key.id, Type: key.t, Compression: compression, Plain: uint32(len(plain)), Session: w.session.ID()}
 	return len(sealed), w.add(ctx, b, sealed)
 }

@@ -19,7 +19,7 @@ var errSealed = errors.New("pack is sealed already")
 //
 // Memory: each data column is one buffer, taken when its first blob comes and never copied on the way to the store: header, column,
 // checksums and copy lie in it as they will in the object. With the default target of T = 32 MiB / k, at least 4 and at
-// most 16 MiB, an open pack holds k·T: k=1 16 MiB, k=2 32, k=4 32, k=8 32, k=16 64 MiB (plus 9 KiB a column); Seal
+// most 16 MiB (a backup into a directory takes less, archive/writer.go), an open pack holds k·T: k=1 16 MiB, k=2 32, k=4 32, k=8 32, k=16 64 MiB (plus 9 KiB a column); Seal
 // adds m·T for parity, so 4+2 makes 48 MiB. Blobs larger than T may double that. Sealed.Release keeps up to idleBytes of it for the next pack.
 type Writer struct {
 	keys    *seal.Keys
@@ -173,12 +173,12 @@ func (w *Writer) place(column int, e Entry, sealed []byte, g *guest) {
 	w.buffers[column] = append(w.buffers[column], sealed...)
 }
 
-// room is the length for which a column's buffer is made: the target, and twice that once a large blob has made the pack longer. A pack of
-// trees is rarely full: its buffers begin with 1 MiB and double.
+// room is the length for which a column's buffer is made: the target, and twice that once a large blob has made the pack longer. Packs
+// of trees and of the index are rarely full: their buffers grow from 1 MiB to 4 and to the target.
 func (w *Writer) room(size int) int {
 	t := w.layout.target
-	if w.kind == chunk.Tree {
-		for step := bufferStep; step < t; step *= 2 {
+	if w.kind != chunk.Data {
+		for step := bufferStep; step < t; step *= 4 {
 			if size <= step {
 				return step
 			}
@@ -202,7 +202,9 @@ func (w *Writer) reserve(column, size int) {
 	b := newBuffer(size)[:HeaderSize]
 	if old != nil {
 		b = append(b, old[HeaderSize:]...)
-		freeBuffer(old)
+		if w.kind == chunk.Data { // of the others' sizes another one is rarely needed, and they would lie idle
+			freeBuffer(old)
+		}
 	}
 	w.buffers[column] = b
 }

@@ -89,20 +89,22 @@ func (c *content) close() error {
 	return nil
 }
 
-// pending is one chunk on its way to a saver, who gives the buffer back.
+// pending is one chunk on its way to a saver, who gives it back.
 type pending struct {
-	buf   *buffer
-	size  int
+	plain []byte
+	in    *buffer
 	to    *content
 	index int
 }
 
-// submit hands the first size bytes of buf over. The buffer is no longer the caller's, whatever is returned.
-func (r *run) submit(ctx context.Context, buf *buffer, size int, to *content) error {
+// submit hands a chunk over that lies in a buffer. The chunk becomes a user of the buffer; the caller stays one.
+func (r *run) submit(ctx context.Context, in *buffer, plain []byte, to *content) error {
+	in.users.Add(1)
 	select {
-	case r.chunks <- pending{buf, size, to, to.place()}:
+	case r.chunks <- pending{plain, in, to, to.place()}:
 		return nil
 	case <-ctx.Done():
+		in.release()
 		return context.Cause(ctx)
 	}
 }
@@ -115,17 +117,17 @@ func (r *run) saver(ctx context.Context) error {
 			if !ok {
 				return nil
 			}
-			saved, err := r.w.Save(ctx, chunk.Data, p.buf.data[:p.size])
-			r.buffers.put(p.buf)
+			saved, err := r.w.Save(ctx, chunk.Data, p.plain)
+			p.in.release()
 			if err != nil {
 				return err
 			}
 			if saved.New {
 				r.tally.dataBlobs.Add(1)
-				r.o.Progress.BytesNew.Add(int64(p.size))
+				r.o.Progress.BytesNew.Add(int64(len(p.plain)))
 				r.o.Progress.BytesStored.Add(int64(saved.Stored))
 			}
-			if err := p.to.set(p.index, saved.ID, p.size); err != nil {
+			if err := p.to.set(p.index, saved.ID, len(p.plain)); err != nil {
 				return err
 			}
 		case <-ctx.Done():

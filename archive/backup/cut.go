@@ -8,66 +8,53 @@ import (
 	"cairn/chunk"
 )
 
-// readStep is how much is read before the cutter looks. After a cut the rest of the step, 128 KiB on
-// average, is copied into the next buffer: 8 % of the bytes at memcpy speed.
+// readStep is how much is read before the cutter looks.
 const readStep = 256 << 10
 
-// firstBuffer is the capacity a chunk's buffer starts with: it fits min + mean, 1.5 MiB with the defaults.
-// One chunk in five is longer and moves to twice the size.
-func firstBuffer(p chunk.Params) int { return min(p.Min+1<<p.Bits, p.Max) }
+// errUncut means that the Cutter does not keep to Params.
+var errUncut = errors.New("the cutter makes chunks that no blob can hold")
 
 // cutAll cuts what src gives until EOF and submits the chunks. broken is a read error; the total bytes that came
 // before it were submitted. err ends the backup.
 func (r *run) cutAll(ctx context.Context, cutter *chunk.Cutter, src io.Reader, to *content) (total uint64, broken, err error) {
 	cutter.Reset()
-	first := firstBuffer(r.o.Params)
-	buf, err := r.buffers.get(ctx, first)
+	lane := r.buffers.lane()
+	slab, err := lane.slab(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
-	filled := 0
-	defer func() {
-		if buf != nil {
-			r.buffers.put(buf)
-		}
-	}()
+	defer func() { slab.release() }()
+	start, filled := 0, 0 // of the chunk that is not cut yet
 	for {
-		if filled == len(buf.data) {
-			if buf, err = r.enlarge(ctx, buf); err != nil {
+		if filled == len(slab.data) {
+			if slab, err = r.turn(ctx, lane, slab, start); err != nil {
 				return total, nil, err
 			}
+			start, filled = 0, filled-start
 		}
-		n, readErr := src.Read(buf.data[filled:min(filled+readStep, len(buf.data))])
+		n, readErr := src.Read(slab.data[filled:min(filled+readStep, len(slab.data))])
 		r.o.Progress.BytesRead.Add(int64(n))
 		r.o.Progress.Bytes.Add(int64(n))
 		total += uint64(n)
 		seen := filled
 		filled += n
 		for seen < filled {
-			at := cutter.Next(buf.data[seen:filled])
+			at := cutter.Next(slab.data[seen:filled])
 			if at < 0 {
 				break
 			}
 			cut := seen + at
-			if cut <= 0 || cut > filled {
+			if at == 0 || cut > filled {
 				return total, nil, errors.New("the cutter returned a place outside its data")
 			}
-			next, err := r.buffers.get(ctx, max(first, filled-cut))
-			if err != nil {
+			if err := r.submit(ctx, slab, slab.data[start:cut], to); err != nil {
 				return total, nil, err
 			}
-			filled = copy(next.data, buf.data[cut:filled])
-			full := buf
-			buf, seen = next, 0
-			if err := r.submit(ctx, full, cut, to); err != nil {
-				return total, nil, err
-			}
+			start, seen = cut, cut
 		}
 		if readErr != nil {
-			if filled > 0 {
-				last := buf
-				buf = nil
-				if err := r.submit(ctx, last, filled, to); err != nil {
+			if filled > start {
+				if err := r.submit(ctx, slab, slab.data[start:filled], to); err != nil {
 					return total, nil, err
 				}
 			}
@@ -79,16 +66,17 @@ func (r *run) cutAll(ctx context.Context, cutter *chunk.Cutter, src io.Reader, t
 	}
 }
 
-// enlarge moves a full buffer into one of twice the size. A chunk is at most Params.Max long.
-func (r *run) enlarge(ctx context.Context, buf *buffer) (*buffer, error) {
-	if buf.class == maxClass {
-		return buf, errors.New("the cutter makes chunks that no blob can hold")
+// turn moves the chunk that is not cut yet, from start to the end of a full slab, to the beginning of another one: 0.7 MiB on average,
+// a tenth of what is read. After an error the caller still has the full one.
+func (r *run) turn(ctx context.Context, l *lane, full *buffer, start int) (*buffer, error) {
+	if start == 0 {
+		return full, errUncut
 	}
-	big, err := r.buffers.get(ctx, 2*len(buf.data))
+	next, err := l.slab(ctx)
 	if err != nil {
-		return buf, err
+		return full, err
 	}
-	copy(big.data, buf.data)
-	r.buffers.put(buf)
-	return big, nil
+	copy(next.data, full.data[start:])
+	full.release()
+	return next, nil
 }

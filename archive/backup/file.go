@@ -164,10 +164,11 @@ func (rd *reader) consume(ctx context.Context, src *fileSource, c *content) (bro
 
 // consumeSmall reads a file that is one chunk: no cutter, no copy.
 func (rd *reader) consumeSmall(ctx context.Context, src *fileSource, c *content) (broken, err error) {
-	buf, err := rd.buffers.get(ctx, int(src.size))
+	buf, err := rd.buffers.small(ctx, int(src.size))
 	if err != nil {
 		return nil, err
 	}
+	defer buf.release()
 	filled := 0
 	for filled < int(src.size) && broken == nil {
 		var n int
@@ -180,10 +181,9 @@ func (rd *reader) consumeSmall(ctx context.Context, src *fileSource, c *content)
 	rd.o.Progress.BytesRead.Add(int64(filled))
 	rd.o.Progress.Bytes.Add(int64(filled))
 	if filled == 0 {
-		rd.buffers.put(buf)
 		return broken, nil
 	}
-	return broken, rd.submit(ctx, buf, filled, c)
+	return broken, rd.submit(ctx, buf, buf.data[:filled], c)
 }
 
 // judge sets what the node says about the whole file, and tells whether it may be believed next time.

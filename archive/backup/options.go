@@ -76,7 +76,7 @@ type Options struct {
 	PreviousDepth   uint8
 
 	Concurrency int   // walkers and savers; 0: GOMAXPROCS
-	MemoryLimit int64 // of file data in flight; 0: 48 MiB; raised to what one large file needs
+	MemoryLimit int64 // of file data in flight; 0: 24 MiB with two cores, 4 for each further one, at most 64; raised to what one large file needs
 
 	// A checkpoint is published after so much time or so many bytes stored, if data was stored since the last one and the Saver is
 	// a Checkpointer. 0: CheckpointEvery and CheckpointBytes; a time below 0: never.
@@ -91,7 +91,8 @@ type Options struct {
 	nudge <-chan struct{} // for tests: checkpoint now
 }
 
-const defaultMemory = 48 << 20
+// defaultMemory is what keeps n savers busy.
+func defaultMemory(n int) int64 { return min(16+4*int64(max(n, 2)), 64) << 20 }
 
 // How often a long backup publishes a checkpoint. What an interruption leaves unprotected is at most that much, and a checkpoint
 // costs the pack that it closes before it is full and a few requests.
@@ -115,7 +116,7 @@ func (o Options) applyDefaults() (Options, error) {
 		o.Concurrency = runtime.GOMAXPROCS(0)
 	}
 	if o.MemoryLimit <= 0 {
-		o.MemoryLimit = defaultMemory
+		o.MemoryLimit = defaultMemory(o.Concurrency)
 	}
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = CheckpointEvery

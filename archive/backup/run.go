@@ -69,18 +69,12 @@ func newRun(w Saver, o Options) (*run, error) {
 	r.tally.warn, r.tally.progress = o.Warn, o.Progress
 	r.stack.wake.L = &r.stack.mu
 	r.stamp = uint64(r.began.UnixNano())
-	readers := 2 * o.Concurrency
-	least := func(lanes int) int64 {
-		return needs(readers, lanes, o.Params.Min, o.Params.Max, firstBuffer(o.Params))
-	}
-	lanes := 1
-	for lanes < readers && 3*least(lanes+1) <= 2*o.MemoryLimit { // a third is for chunks on their way
-		lanes++
-	}
-	r.buffers = newBuffers(max(o.MemoryLimit, least(lanes)))
+	readers, queue := 2*o.Concurrency, 2*o.Concurrency
+	budget := spend(o.MemoryLimit, o.Params, readers, queue, o.Concurrency)
+	r.buffers = newBuffers(budget, o.Params.Max)
 	r.files = make(chan job, queuedFiles)
-	r.chunks = make(chan pending, 2*o.Concurrency)
-	r.lanes = make(chan struct{}, lanes)
+	r.chunks = make(chan pending, queue)
+	r.lanes = make(chan struct{}, budget.lanes)
 	return r, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"cairn/archive"
 	"cairn/chunk"
@@ -45,20 +46,25 @@ func (c *checker) data(ctx context.Context) error {
 	})
 }
 
-// each calls do for packs, one more at once than there are cores: one reads while the others hash. Each has a buffer, which
-// grows to a shard: 8 MiB with 4+2, at most 32.
+// each calls do for packs, one more at once than there are cores, so that one reads while the others hash, but not more than shardBytes have room
+// for. Each has a buffer for a shard, which is used again: in a sync.Pool they were lost in each collection.
 func (c *checker) each(ctx context.Context, names iter.Seq[archive.PackName], do func(context.Context, archive.PackName, *[]byte) error) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0) + 1)
-	buffers := sync.Pool{New: func() any { return new([]byte) }}
+	cores := runtime.GOMAXPROCS(0)
+	group.SetLimit(cores + 1)
+	room := semaphore.NewWeighted(int64(max(cores, 2)) * shardBytes)
+	var buffers shardBuffers
 	for name := range names {
-		if groupCtx.Err() != nil {
+		size := c.largest(name)
+		weight := min(size, 2*shardBytes)
+		if room.Acquire(groupCtx, weight) != nil {
 			break
 		}
 		group.Go(func() error {
-			buf := buffers.Get().(*[]byte)
-			defer buffers.Put(buf)
-			if err := do(groupCtx, name, buf); err != nil {
+			defer room.Release(weight)
+			buf := buffers.take(size)
+			defer func() { buffers.put(buf) }()
+			if err := do(groupCtx, name, &buf); err != nil {
 				return err
 			}
 			if !c.insist { // a second look is not counted
@@ -71,6 +77,55 @@ func (c *checker) each(ctx context.Context, names iter.Seq[archive.PackName], do
 		return err
 	}
 	return ctx.Err()
+}
+
+// shardBytes of shards are held for each core: for two cores, two shards of 1+0 to a remote store, or three of 10 or 8 MiB.
+const shardBytes = 17 << 20
+
+// largest is the length of the longest shard of a pack that is listed, at most that of the longest there can be.
+func (c *checker) largest(name archive.PackName) (size int64) {
+	for i := range c.inv.Members() {
+		if n, listed := c.inv.Size(name, i); listed {
+			size = max(size, n)
+		}
+	}
+	return min(size, pack.ShardSize(pack.MaxColumn))
+}
+
+// shardBuffers keeps the buffers of shards.
+type shardBuffers struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+// take returns a buffer for a shard of size bytes. Where none is large enough, the one that is replaced is given up, and the new one is rounded up, because
+// packs differ a little in length.
+func (s *shardBuffers) take(size int64) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.free) - 1
+	for i := last; i >= 0; i-- {
+		if int64(cap(s.free[i])) >= size {
+			s.free[i], s.free[last] = s.free[last], s.free[i]
+			break
+		}
+	}
+	var buf []byte
+	if last >= 0 {
+		buf = s.free[last]
+		s.free = s.free[:last]
+	}
+	if int64(cap(buf)) < size {
+		const step = 1 << 20
+		buf = make([]byte, 0, (size+step-1)&^(step-1))
+	}
+	return buf[:0]
+}
+
+func (s *shardBuffers) put(buf []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, buf)
 }
 
 func (c *checker) count(add func(*Report)) {

@@ -36,7 +36,7 @@ func BenchmarkSealUnchecked(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			id := chunk.Sum(plain)
 			dst := make([]byte, 0, MaxSealed(n))
-			d := new(coder)
+			d := new(codec).get()
 			b.SetBytes(n)
 			for b.Loop() {
 				e := Sealed{ID: id, Type: chunk.Data, Plain: n, Session: s.id}

@@ -86,6 +86,9 @@ func (s *Session) check(d *coder, b Sealed, sealed, plain []byte) error {
 	return nil
 }
 
+// OpenRoom returns the capacity of dst with which Open is fastest, for a plaintext of n bytes as a directory states it.
+func OpenRoom(n uint32) int { return int(min(n, chunk.MaxPlain)) + decodeRoom }
+
 // Open returns the plaintext of a blob, in dst[:0] if its capacity is at least b.Plain, in a new slice otherwise, whose capacity is a
 // little larger. What of dst's capacity lies behind the plaintext may be written to. Length and SHA-256 are those of b, or the
 // error is an *OpenError. sealed is not changed and must not overlap dst.

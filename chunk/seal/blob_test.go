@@ -232,7 +232,7 @@ func TestOpenHash(t *testing.T) {
 func TestOpenBomb(t *testing.T) {
 	t.Parallel()
 	s := newSession(t, fixedKeys())
-	d := new(coder)
+	d := new(codec).get()
 	enc, err := d.encoder()
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestOpenBomb(t *testing.T) {
 // TestInflateRoom gives the decompressor all the room there is: what it may write to ends a little behind the plaintext.
 func TestInflateRoom(t *testing.T) {
 	t.Parallel()
-	d := new(coder)
+	d := new(codec).get()
 	enc, err := d.encoder()
 	if err != nil {
 		t.Fatal(err)

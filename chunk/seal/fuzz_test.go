@@ -146,7 +146,7 @@ func FuzzBlobOpen(f *testing.F) {
 
 // FuzzFrame decompresses arbitrary bytes behind the AEAD's back, as a malicious writer could seal them.
 func FuzzFrame(f *testing.F) {
-	d := new(coder)
+	d := new(codec).get()
 	enc, err := d.encoder()
 	if err != nil {
 		f.Fatal(err)

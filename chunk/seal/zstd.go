@@ -2,9 +2,12 @@ package seal
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"cairn/chunk"
 )
 
 const (
@@ -24,9 +27,17 @@ const (
 	decodeRoom = 32
 )
 
-// codec compresses and decompresses. It lends one coder to each concurrent user and keeps idle ones until the garbage
-// collector wants them.
-type codec struct{ coders sync.Pool }
+// codec compresses and decompresses. It lends one coder to each concurrent user and keeps idle ones, as many as there are cores and one more:
+// a sync.Pool would lose them, and a compressor's MiB of C memory with each, in every collection. Scratch memory of large blobs is lent by the arena.
+type codec struct {
+	arena chunk.Arena
+
+	mu   sync.Mutex
+	idle []*coder
+}
+
+// ownScratch is the largest scratch that a coder keeps.
+const ownScratch = 256 << 10
 
 // compressor makes zstd frames. There are two: the C library's where the program is built with cgo (zstd_cgo.go), and one in Go
 // (zstd_go.go). What either wrote is opened by the decompressor in Go, so that with cgo no C code sees bytes of strangers, and what
@@ -45,16 +56,39 @@ type coder struct {
 
 	opened   []byte // scratch for a body
 	inflated []byte // scratch for a plaintext
+
+	arena *chunk.Arena
+	lent  [][]byte // by the arena, until the coder is given back
 }
+
+// Arena lends the memory that Seal and Open take for large blobs. Who calls them takes the same for what goes in and comes out.
+func (k *Keys) Arena() *chunk.Arena { return &k.codec.arena }
 
 func (c *codec) get() *coder {
-	if d, ok := c.coders.Get().(*coder); ok {
-		return d
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.idle) - 1
+	if last < 0 {
+		return &coder{arena: &c.arena}
 	}
-	return new(coder)
+	d := c.idle[last]
+	c.idle[last] = nil
+	c.idle = c.idle[:last]
+	return d
 }
 
-func (c *codec) put(d *coder) { c.coders.Put(d) }
+func (c *codec) put(d *coder) {
+	for i, buf := range d.lent {
+		d.lent[i] = nil
+		d.arena.Put(buf)
+	}
+	d.lent = d.lent[:0]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.idle) <= runtime.GOMAXPROCS(0) {
+		c.idle = append(c.idle, d)
+	}
+}
 
 func (d *coder) encoder() (compressor, error) {
 	if d.enc != nil {
@@ -172,8 +206,13 @@ func frameSize(frame []byte) (uint64, error) {
 	return h.FrameContentSize, nil
 }
 
-// scratch returns n bytes of *buf, which it replaces if it is too small.
+// scratch returns n bytes, until the coder is given back: of *buf, which grows, if they are few.
 func (d *coder) scratch(buf *[]byte, n int) []byte {
+	if n > ownScratch {
+		lent := d.arena.Take(n)
+		d.lent = append(d.lent, lent)
+		return lent[:n]
+	}
 	if cap(*buf) < n {
 		*buf = make([]byte, n)
 	}

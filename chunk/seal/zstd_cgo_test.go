@@ -35,7 +35,7 @@ func TestCompressorsAgree(t *testing.T) {
 				if err != nil || size != uint64(n) {
 					t.Errorf("%s: states %d: %v", what, size, err)
 				}
-				got, err := new(coder).inflate(make([]byte, n), frame, n)
+				got, err := new(codec).get().inflate(make([]byte, n), frame, n)
 				if err != nil || !bytes.Equal(got, plain) {
 					t.Errorf("%s: in Go: %v", what, err)
 				}

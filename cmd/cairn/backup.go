@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -180,11 +179,10 @@ const manyMembers = 8
 
 // frugal returns how much file data a backup may have in flight, 0 for the usual.
 func frugal(a *archive.Archive) int64 {
-	if a.Geometry().N() <= manyMembers || os.Getenv("GOGC") != "" {
+	if a.Geometry().N() <= manyMembers {
 		return 0
 	}
-	debug.SetGCPercent(10)
-	return 32 << 20
+	return 24 << 20
 }
 
 // readPlain reads the paths, standard input or a command's output.

@@ -19,10 +19,11 @@ func main() {
 		stop()
 	}()
 	if os.Getenv("GOGC") == "" {
-		// What lives is mostly large buffers without pointers, which cost nothing to mark: collecting four times as often
-		// took no measurable time and brought the peak of a first backup of 67,000 files from 380 to 217 MB.
-		debug.SetGCPercent(25)
+		// What lives is mostly a few large buffers without pointers that are used again: they cost nothing to mark, and what is garbage
+		// is little. Collections of a first backup of one file of 2 GiB: 14, and of 68,000 files: 100.
+		debug.SetGCPercent(10)
 	}
+	oneArena()
 	os.Exit(run(ctx, os.Args, processEnv()))
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/urfave/cli/v2"
 
@@ -40,6 +41,9 @@ func (e *env) openWith(c *cli.Context, p *place, creds []seal.Credential) (*arch
 	if err != nil {
 		return nil, err
 	}
+	// The memory of key stretching, 64 MiB, is garbage now, and nothing else is there that would have to be marked (1 ms). Left to the collector, it
+	// was still there when the first buffers came, in one run of three: 123 MB at the peak of a check instead of 95.
+	runtime.GC()
 	e.warnMissing(a)
 	return a, nil
 }
