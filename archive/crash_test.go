@@ -186,7 +186,7 @@ func (d *doomed) backup(g *gate) (err error) {
 	return nil
 }
 
-// TestCrashAnywhere: a backup dies before or after each single operation on any member. The next one runs to its end, and then
+// TestCrashAnywhere: E3, E7: a backup dies before or after each single operation on any member. The next one runs to its end, and then
 // nothing is damaged, lacking, or left over.
 func TestCrashAnywhere(t *testing.T) {
 	t.Parallel()

@@ -257,6 +257,7 @@ func TestDamagedCards(t *testing.T) {
 	}
 }
 
+// TestCardRefuses: B7: a build that is too old for an archive refuses it and says which member and feature it stumbled over.
 func TestCardRefuses(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1, 0)

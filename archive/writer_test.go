@@ -371,7 +371,7 @@ func TestDegraded(t *testing.T) {
 	}
 }
 
-// TestWriterKeys: a machine with a writer key backs up and deduplicates, and reads nothing back.
+// TestWriterKeys: E12: a machine with a writer key backs up and deduplicates, and reads nothing back.
 func TestWriterKeys(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 2, 1)

@@ -101,7 +101,7 @@ func TestCopyKilled(t *testing.T) {
 	same(t, tree, target.restore("latest", tree))
 }
 
-// TestReplicateInterrupted: a watch ends with exit code 0 while it waits, and with 130 while it copies; then what was stored is kept.
+// TestReplicateInterrupted: E15: a watch ends with exit code 0 while it waits, and with 130 while it copies; then what was stored is kept.
 func TestReplicateInterrupted(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

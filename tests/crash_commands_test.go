@@ -297,6 +297,7 @@ func (d *mortal) hurt() {
 }
 
 // TestKillEverywhere kills each command at each of its writes. A short test takes one layout and few places.
+// Rows B10, E3, E7, E22.
 func TestKillEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, v := range victims() {

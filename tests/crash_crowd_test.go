@@ -23,7 +23,7 @@ import (
 	"cairn/tests/treecmp"
 )
 
-// TestSoakCrowd: many machines back up to one archive of 2+1 directories, forget, prune and check it all at once, for CAIRN_SOAK (ten
+// TestSoakCrowd: E21, E22: many machines back up to one archive of 2+1 directories, forget, prune and check it all at once, for CAIRN_SOAK (ten
 // minutes and more) or, without that, for some seconds. Each has a cache of its own, two have a clock that is a year off,
 // and most commands are killed now and then, at a random operation. Nothing may be refused or fail because of another one, and no
 // check may find damage. In the end every snapshot that was reported as done and not forgotten is restored and compared with what the tree

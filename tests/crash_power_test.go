@@ -195,6 +195,7 @@ func (d *mortal) survives() {
 }
 
 // TestPowerCut cuts the power after changes of the disk that commands make.
+// Rows E3, E7.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	for _, layout := range []struct{ k, m, each int }{{1, 0, 40}, {2, 1, 120}} {

@@ -74,7 +74,7 @@ func kinds(t testing.TB, member string) map[string]string {
 // damageTree needs several blobs and directories; with the seed of one archive they make one pack of each kind.
 var damageTree = files{"a": "text", "b/random": string(random("b", 100_000)), "b/large": string(random("large", 3<<20)), "b/c/d": "x", "link": "-> a", "e/": ""}
 
-// TestDamage: on a single directory without redundancy, every damage of every object is named, with exit 4; where the
+// TestDamage: E26: on a single directory without redundancy, every damage of every object is named, with exit 4; where the
 // archive cannot be opened any more, the message says what is wrong with which object.
 func TestDamage(t *testing.T) {
 	t.Parallel()
@@ -166,7 +166,7 @@ func TestDamagedSlot(t *testing.T) {
 	}
 }
 
-// TestHealing: on two data members and one of parity the same damage costs nothing. Restores heal it silently, also on
+// TestHealing: E26: on two data members and one of parity the same damage costs nothing. Restores heal it silently, also on
 // a machine without index; check tells of it all the same: as damage, or as lacking where a copy is gone that others have.
 func TestHealing(t *testing.T) {
 	t.Parallel()

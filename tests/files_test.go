@@ -69,7 +69,7 @@ func TestNothing(t *testing.T) {
 	same(t, tree, m.restore("latest", tree))
 }
 
-// TestMovingTree: files that grow, shrink, vanish and are replaced while they are read. Each is stored as some state that
+// TestMovingTree: D8: files that grow, shrink, vanish and are replaced while they are read. Each is stored as some state that
 // it had, or is listed; the archive is sound, and what does not move is exact.
 func TestMovingTree(t *testing.T) {
 	t.Parallel()

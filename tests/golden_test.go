@@ -50,6 +50,7 @@ func golden(t *testing.T, dir string) (m *machine, members []string) {
 
 // TestGolden restores every series of every golden archive with everything that opens it, checks it, and finds that a
 // backup of the same files needs to store none of them again.
+// Row B7.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	for _, dir := range goldens(t) {
@@ -89,7 +90,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestGoldenReader: the independent reader restores them too.
+// TestGoldenReader: C4: the independent reader restores them too.
 func TestGoldenReader(t *testing.T) {
 	t.Parallel()
 	const python = "/usr/bin/python3"

@@ -135,7 +135,7 @@ func TestCacheRemovedUnderway(t *testing.T) {
 	same(t, tree, m.restore("latest", tree))
 }
 
-// TestTwoAtOnce: two backups, a restore and a check of one archive at once on one machine.
+// TestTwoAtOnce: E21: two backups, a restore and a check of one archive at once on one machine.
 func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

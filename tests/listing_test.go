@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -165,7 +167,7 @@ func TestDumpZip(t *testing.T) {
 	}
 }
 
-// TestListings: ls, find, diff, snapshots, stats and tag, as JSON lines that say the truth, and as text.
+// TestListings: B5, B17: ls, find, diff, snapshots, stats and tag, as JSON lines that say the truth, and as text.
 func TestListings(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -179,6 +181,9 @@ func TestListings(t *testing.T) {
 	for i, s := range list {
 		if s.text("id") != ids[i] || s.text("series") != "work" || s["incomplete"] != false || s["paths"].([]any)[0] != tree || s["tags"].([]any)[0] != []string{"one", "two", "three"}[i] {
 			t.Errorf("snapshot %d: %v", i, s)
+		}
+		if who, err := user.Current(); err != nil || s.text("user") != who.Username || s.text("host") == "" { // B17
+			t.Errorf("snapshot %d was made by %q on %q, not %v", i, s.text("user"), s.text("host"), who)
 		}
 		if i > 0 && s.text("previous") != ids[i-1] {
 			t.Errorf("snapshot %d follows %v", i, s["previous"])
@@ -271,12 +276,14 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestTag: a tag makes another snapshot in place of the old one, and everything else of it stays.
+// TestTag: a tag makes another snapshot in place of the old one, and everything else of it stays. B4: it shares all data with the old one;
+// no pack is written for it.
 func TestTag(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.init(1, 0)
+	member := m.init(1, 0)[0]
 	tree, ids := history(m)
+	packs := sizes(t, filepath.Join(member, "binaries"))
 	if o := m.ok("tag", ids[0][:10], "--add", "kept", "--dry-run", "--json").one("tag"); o["changed"] != true {
 		t.Errorf("tag --dry-run: %v", o)
 	}
@@ -293,6 +300,9 @@ func TestTag(t *testing.T) {
 	}
 	if o := m.ok("tag", "latest", "--set", "", "--json").one("tag"); len(o["tags"].([]any)) != 0 {
 		t.Errorf("tag --set '': %v", o)
+	}
+	if now := sizes(t, filepath.Join(member, "binaries")); !maps.Equal(now, packs) || len(packs) == 0 {
+		t.Errorf("the packs were %v and are %v", packs, now)
 	}
 	m.must(2, "tag", "latest")
 	m.must(2, "tag", "--add", "x")

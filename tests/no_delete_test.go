@@ -10,7 +10,7 @@ import (
 	"cairn/tests/servers"
 )
 
-// TestNoDelete: a client whose credentials may not delete anything backs up for ever, with and without versions in the bucket: none of its
+// TestNoDelete: E12: a client whose credentials may not delete anything backs up for ever, with and without versions in the bucket: none of its
 // backups fails or warns because of that, killed ones included, and no backup does more than the one before because of what lies about.
 func TestNoDelete(t *testing.T) {
 	t.Parallel()
@@ -63,4 +63,36 @@ func noDelete(t *testing.T, lock bool) {
 	c.check()
 	tree := c.path("tree")
 	same(t, tree, c.restore("latest", tree))
+}
+
+// TestReadOnly: E12: a member that lets nobody write serves whoever reads, and refuses a backup with a message that names the reason; nothing
+// of it is there afterwards.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 0, true)
+	tree := c.write("tree", files{"a": "x", "b": string(random("read only", 300_000))})
+	c.backup(tree)
+	before := c.stored()
+	c.proxies[0].Set(servers.Faults{Do: servers.Denied, Only: func(r servers.Request) bool {
+		return r.Method != "GET" && r.Method != "HEAD" && r.Method != "LIST"
+	}})
+	for _, at := range []*cluster{c, c.elsewhere()} {
+		same(t, tree, at.restore("latest", tree))
+		at.ok("ls", "latest")
+		at.check()
+	}
+	put(t, tree+"/c", "more", false)
+	for _, command := range [][]string{{"backup", tree}, {"forget", "latest"}, {"tag", "latest", "--add", "x"}} {
+		r := c.run(command...)
+		if r.code == 0 || r.took > 30*time.Second {
+			t.Errorf("%v", r)
+		}
+		r.says("AccessDenied", "hint: ")
+	}
+	if after := c.stored(); after != before {
+		t.Errorf("%d bytes of packs are stored, %d before", after, before)
+	}
+	if n := len(c.ok("snapshots", "--json").of("snapshot")); n != 1 {
+		t.Errorf("%d snapshots", n)
+	}
 }

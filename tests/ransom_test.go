@@ -104,7 +104,7 @@ func ransom(t *testing.T, o servers.Options) {
 	}
 }
 
-// TestRansom: at versitygw.
+// TestRansom: E12: at versitygw.
 func TestRansom(t *testing.T) {
 	t.Parallel()
 	ransom(t, servers.Options{})

@@ -30,7 +30,7 @@ func history(m *machine) (tree string, ids []string) {
 	return tree, ids
 }
 
-// TestSelect: the ways to name a snapshot, and the time in it.
+// TestSelect: A29: the ways to name a snapshot, and the time in it.
 func TestSelect(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -130,6 +130,7 @@ func inode(t testing.TB, name string) string {
 }
 
 // TestInPlace writes only what differs, and with --delete removes what the snapshot does not have.
+// Row A20.
 func TestInPlace(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -11,7 +11,7 @@ import (
 	"cairn/tests/nasty"
 )
 
-// TestRoundTripNasty: everything that a Unix tree can hold comes back as it was. Root sees all of it.
+// TestRoundTripNasty: A20: everything that a Unix tree can hold comes back as it was. Root sees all of it.
 func TestRoundTripNasty(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

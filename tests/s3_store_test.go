@@ -135,7 +135,7 @@ func TestS3FullDisk(t *testing.T) {
 	}
 }
 
-// TestS3Refusals: what is not an object's absence is never taken for it, says what to do, and ends soon.
+// TestS3Refusals: E13: what is not an object's absence is never taken for it, says what to do, and ends soon.
 func TestS3Refusals(t *testing.T) {
 	t.Parallel()
 	list := servers.StartWith(t, 2, servers.Options{OwnKeys: true})

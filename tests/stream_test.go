@@ -46,7 +46,7 @@ func TestStdin(t *testing.T) {
 	m.check()
 }
 
-// TestCommand: the exit status of a command decides whether there is a snapshot.
+// TestCommand: A2, D4: the exit status of a command decides whether there is a snapshot.
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -127,7 +127,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestHidden: no way of printing shows the value.
+// TestHidden: D3: no way of printing shows the value.
 func TestHidden(t *testing.T) {
 	t.Parallel()
 	h := Hide(value)

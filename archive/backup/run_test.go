@@ -286,6 +286,7 @@ func TestIgnore(t *testing.T) {
 	s.expect(t, report.Snapshot, root)
 }
 
+// TestSkipIfUnchanged: D2: what did not change makes no snapshot.
 func TestSkipIfUnchanged(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()

@@ -67,7 +67,7 @@ func TestUnreadable(t *testing.T) {
 	s.expect(t, report.Snapshot, root)
 }
 
-// TestMoving: files that grow, shrink, vanish or are replaced while they are read.
+// TestMoving: A3, D8: files that grow, shrink, vanish or are replaced while they are read.
 func TestMoving(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()

@@ -165,7 +165,7 @@ func TestLayoutTwice(t *testing.T) {
 	b.survives(4, 4)
 }
 
-// TestLayoutInterrupted: a run that dies at any of its operations leaves an archive that can be read and written, and the
+// TestLayoutInterrupted: B10: a run that dies at any of its operations leaves an archive that can be read and written, and the
 // same call, or Finish, brings it to its end, with no blob stored twice.
 func TestLayoutInterrupted(t *testing.T) {
 	t.Parallel()

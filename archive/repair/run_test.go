@@ -17,7 +17,7 @@ import (
 
 var everything = []string{"binaries/", "index/", "keys/", "snapshots/"}
 
-// TestHealsAll: whatever is done to up to m shards or copies of each object, a repair finds exactly that, heals it to the same
+// TestHealsAll: E26: whatever is done to up to m shards or copies of each object, a repair finds exactly that, heals it to the same
 // bytes, and leaves nothing for a second one to do.
 func TestHealsAll(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ func chained(t *testing.T, from, to []*snapshot.Snapshot) {
 	}
 }
 
-// TestCopyMissing: of a snapshot that differs little, little is read and stored.
+// TestCopyMissing: E5: of a snapshot that differs little, little is read and stored.
 func TestCopyMissing(t *testing.T) {
 	t.Parallel()
 	from, to := newBench(t, 1, 0), newBench(t, 2, 1)
@@ -231,7 +231,7 @@ func TestCopyWriter(t *testing.T) {
 	to.clean()
 }
 
-// TestCopyLost: what is lost in the source costs the snapshots that need it.
+// TestCopyLost: E25: what is lost in the source costs the snapshots that need it.
 func TestCopyLost(t *testing.T) {
 	t.Parallel()
 	from, to := newBench(t, 1, 0), newBench(t, 1, 0)

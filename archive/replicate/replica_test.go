@@ -48,6 +48,7 @@ func (b *bench) change(s *snapshot.Snapshot, fn func(*snapshot.Snapshot)) *snaps
 	return &next
 }
 
+// TestReplica: E1, E8, E18: the whole history, and what was forgotten in the source as far as that is wanted.
 func TestReplica(t *testing.T) {
 	t.Parallel()
 	from, to := source(t, 2, 1), newBench(t, 1, 1)
@@ -136,7 +137,7 @@ func TestReplicaStops(t *testing.T) {
 	})
 }
 
-// TestWatch: it goes on after failures, ends when told to, and in good order when its context does.
+// TestWatch: E6: it goes on after failures, ends when told to, and in good order when its context does.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	boom, enough := errors.New("boom"), errors.New("enough")

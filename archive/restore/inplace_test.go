@@ -201,6 +201,7 @@ func TestInPlaceDamage(t *testing.T) {
 	}
 }
 
+// TestDelete: A20: what the snapshot does not have is removed, where that is wanted, and nothing else.
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	f := newFake()

@@ -53,6 +53,7 @@ func sample() tree {
 	}
 }
 
+// TestRoundTrip: A20: types, modes, times to the nanosecond, links, attributes and holes come back.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, o := range []Options{{}, {Sparse: true}, {Verify: true}, {MemoryLimit: 1}, {InPlace: true}} {
@@ -79,6 +80,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestRoundTripAsRoot: A20: owners, devices and modes come back, too.
 func TestRoundTripAsRoot(t *testing.T) {
 	needRoot(t)
 	t.Parallel()

@@ -18,6 +18,7 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{Name: "as-of", Usage: "see the archive as it was at `TIME`, from the versions that its buckets keep; default $CAIRN_AS_OF"},
 		&cli.StringFlag{Name: "limit-upload", Usage: "send at most `RATE` bytes a second to all members together, such as 500K or 10M"},
 		&cli.StringFlag{Name: "limit-download", Usage: "receive at most `RATE` bytes a second from all members together"},
+		&cli.DurationFlag{Name: "progress", Usage: "say how far long work is `EVERY` so often (10s, 1m), with --json as objects of the type progress; default: 200ms on a terminal, 30s elsewhere"},
 		&cli.BoolFlag{Name: "json", Usage: "print results as JSON, one object a line"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print warnings and errors only"},
 	}
@@ -40,7 +41,7 @@ func newApp(e *env) *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {}, // run prints and decides
 		Before: func(c *cli.Context) error {
 			e.json, e.quiet = c.Bool("json"), c.Bool("quiet")
-			return nil
+			return e.setProgress(c)
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -67,7 +68,7 @@ func command(e *env, c *cli.Command) *cli.Command {
 	c.Before = func(ctx *cli.Context) error {
 		e.json = e.json || ctx.Bool("json")
 		e.quiet = e.quiet || ctx.Bool("quiet")
-		return nil
+		return e.setProgress(ctx)
 	}
 	return c
 }

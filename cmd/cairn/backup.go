@@ -351,13 +351,13 @@ func (e *env) openFiles(c *cli.Context, a *archive.Archive, series string) *inde
 	return files
 }
 
-// watchBackup shows progress. The totals come from the last run of the series, which costs nothing; a first run on a
-// terminal counts beside the backup.
+// watchBackup shows progress. The totals come from the last run of the series, which costs nothing; a first run that somebody
+// watches counts beside the backup.
 func (e *env) watchBackup(ctx context.Context, o backup.Options, last *archive.Last, paths bool) (stop func()) {
 	p := o.Progress
 	counting, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	if last == nil && paths && e.terminal && !e.quiet && !e.json {
+	if last == nil && paths && e.watched() && (e.terminal || e.progress > 0) {
 		wg.Go(func() { _ = backup.Count(counting, o) }) // without totals there is no ETA, and that is all
 	}
 	hide := e.watch(func() tick {

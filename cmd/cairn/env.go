@@ -26,8 +26,10 @@ type env struct {
 
 	triedDefault string // the default key file, when nothing else was given to open the archive with
 
-	quiet bool
-	json  bool
+	quiet    bool
+	json     bool
+	progress time.Duration // how often long work says how far it is; 0: as it fits the output
+	printing sync.Mutex    // results and progress are whole lines
 
 	up, down   *limit.Rate    // shared by all members; nil: no limits
 	tasks      sync.WaitGroup // what runs beside a command and ends with it
@@ -57,6 +59,8 @@ func (e *env) print(format string, args ...any) { fmt.Fprintf(e.stdout, format+"
 
 // printJSON writes one value as one line of JSON to stdout.
 func (e *env) printJSON(v any) error {
+	e.printing.Lock()
+	defer e.printing.Unlock()
 	enc := json.NewEncoder(e.stdout)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)

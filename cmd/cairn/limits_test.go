@@ -47,7 +47,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// TestLimitsFollowFile: while a command runs, the limits in the archive file count as they are written. A flag is not overruled, and
+// TestLimitsFollowFile: B12, B21: while a command runs, the limits in the archive file count as they are written. A flag is not overruled, and
 // what cannot be read changes nothing.
 func TestLimitsFollowFile(t *testing.T) {
 	t.Parallel()

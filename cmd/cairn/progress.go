@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
 
@@ -27,14 +28,31 @@ const (
 	plainLine = 30 * time.Second       // elsewhere: enough to see life in a log, not enough to fill it
 )
 
+// setProgress reads --progress, which may stand before the command or after it.
+func (e *env) setProgress(c *cli.Context) error {
+	if !c.IsSet("progress") {
+		return nil
+	}
+	if e.progress = c.Duration("progress"); e.progress < time.Millisecond {
+		return usage("--progress %s: not a time such as 10s", c.Duration("progress"))
+	}
+	return nil
+}
+
+// watched says whether somebody wants to know how far long work is: with --json only who asks for it, because who reads
+// results may not expect anything else.
+func (e *env) watched() bool { return !e.quiet && (!e.json || e.progress > 0) }
+
 // watch shows progress until the returned function is called. On a terminal one line is redrawn; elsewhere a
-// plain line comes now and then. With --quiet or --json nothing is shown on a terminal's stderr.
+// plain line comes now and then. JSON goes to stdout with the results, and has a last object when the work is over.
 func (e *env) watch(poll func() tick) (stop func()) {
-	if e.quiet || e.json {
+	if !e.watched() {
 		return func() {}
 	}
 	every := plainLine
-	if e.terminal {
+	if e.progress > 0 {
+		every = e.progress
+	} else if e.terminal {
 		every = redraw
 	}
 	done := make(chan struct{})
@@ -46,11 +64,17 @@ func (e *env) watch(poll func() tick) (stop func()) {
 		for {
 			select {
 			case <-done:
-				if e.terminal {
+				if e.json {
+					_ = e.printJSON(poll().json(time.Since(start)))
+				} else if e.terminal {
 					fmt.Fprint(e.stderr, "\r\x1b[K")
 				}
 				return
 			case <-ticker.C:
+				if e.json {
+					_ = e.printJSON(poll().json(time.Since(start)))
+					continue
+				}
 				line := poll().line(time.Since(start))
 				if e.terminal {
 					fmt.Fprintf(e.stderr, "\r\x1b[K%s", clip(line, e.width()))
@@ -85,6 +109,22 @@ func (t tick) line(elapsed time.Duration) string {
 		fmt.Fprintf(&b, "  %s", printable(t.current))
 	}
 	return b.String()
+}
+
+// json renders a tick for programs. What is not known is left out: nobody counts in order to fill it in.
+func (t tick) json(elapsed time.Duration) map[string]any {
+	m := map[string]any{"type": "progress", "work": t.verb, "unit": first(t.unit, "files"), "done": t.files, "bytes_done": t.bytes,
+		"errors": t.errors, "seconds": elapsed.Seconds()}
+	if t.totalsKnown && t.totalFiles >= t.files && t.totalFiles > 0 {
+		m["total"], m["remaining"] = t.totalFiles, t.totalFiles-t.files
+	}
+	if t.totalsKnown && t.totalBytes >= t.bytes && t.totalBytes > 0 {
+		m["bytes_total"], m["bytes_remaining"] = t.totalBytes, t.totalBytes-t.bytes
+	}
+	if t.current != "" {
+		m["current"] = t.current
+	}
+	return m
 }
 
 func count(n, total uint64, known bool, text func(uint64) string) string {

@@ -66,6 +66,7 @@ func planFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "allow-partial", Usage: "go on although parts are missing in the snapshot"},
 		&cli.BoolFlag{Name: "force", Usage: "go on although a guard does not hold"},
 		&cli.BoolFlag{Name: "trust", Usage: "run the programs, and use the secrets, that a source file kept in a snapshot names"},
+		&cli.BoolFlag{Name: "no-before", Usage: "do not run the hooks of restore: before, where there is nothing to stop"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "name each file that is (or would be) changed"},
 	}
 }
@@ -190,7 +191,7 @@ func (e *env) planOne(ctx context.Context, c *cli.Context, a *archive.Archive, l
 			return nil, sourceError(err)
 		}
 	}
-	if c.String("from") == "" && w.Class == "" {
+	if from := c.String("from"); (from == "" || from == "latest") && w.Class == "" {
 		for class, rule := range file.Classes {
 			if rule.Schedule != "" {
 				w.Classes = append(w.Classes, class)
@@ -272,14 +273,15 @@ func (e *env) chosen(c *cli.Context, list []*snapshot.Snapshot, w held.Want) (*h
 	if spec == "" || spec == "latest" {
 		return held.Choose(list, w)
 	}
-	f := snapshot.Filter{Host: w.Host, Role: w.Role, Component: w.Component}
-	var fit []*snapshot.Snapshot
-	for _, s := range f.Apply(list) {
-		if w.At.IsZero() || !s.Start.Time().After(w.At) {
-			fit = append(fit, s)
+	// A reference such as live may stand in the series of several sources; an id may be that of a snapshot of another one.
+	s, path, err := e.selectFrom(list, w, spec)
+	if err != nil && w.Source != "" {
+		any := w
+		any.Source = ""
+		if other, below, otherErr := e.selectFrom(list, any, spec); otherErr == nil {
+			s, path, err = other, below, nil
 		}
 	}
-	s, path, err := snapshot.Select(fit, spec, e.now())
 	if err != nil {
 		return nil, err
 	}
@@ -287,6 +289,17 @@ func (e *env) chosen(c *cli.Context, list []*snapshot.Snapshot, w held.Want) (*h
 		return nil, usage("source %s: --from names a snapshot; --part chooses what of it", c.Command.Name)
 	}
 	return &held.Chosen{Source: s.Source, Main: s}, nil
+}
+
+func (e *env) selectFrom(list []*snapshot.Snapshot, w held.Want, spec string) (*snapshot.Snapshot, string, error) {
+	f := snapshot.Filter{Source: w.Source, Host: w.Host, Role: w.Role, Component: w.Component}
+	var fit []*snapshot.Snapshot
+	for _, s := range f.Apply(list) {
+		if w.At.IsZero() || !s.Start.Time().After(w.At) {
+			fit = append(fit, s)
+		}
+	}
+	return snapshot.Select(fit, spec, e.now())
 }
 
 func planVars(c *cli.Context) (map[string]string, error) {
@@ -305,7 +318,7 @@ func (e *env) planOptions(c *cli.Context) (o restore.Options, err error) {
 	o = restore.Options{
 		Parts: c.StringSlice("part"), Class: source.Class(c.String("class")), WithDerived: c.Bool("with-derived"),
 		Rewrite: c.Bool("rewrite"), Delete: c.Bool("delete"), Replace: c.Bool("replace"),
-		AllowPartial: c.Bool("allow-partial"), ForceGuards: c.Bool("force"), ForceFedora: c.Bool("force"), Trust: c.Bool("trust"),
+		AllowPartial: c.Bool("allow-partial"), ForceGuards: c.Bool("force"), NoBefore: c.Bool("no-before"), ForceFedora: c.Bool("force"), Trust: c.Bool("trust"),
 		NoOwner: c.Bool("no-owner"), NoXattrs: c.Bool("no-xattrs"),
 	}
 	if to := c.String("to"); to != "" {

@@ -203,6 +203,8 @@ func (e *env) tellExecuted(plans []*restore.Plan, r *perform.Report, err error) 
 	}
 	var stage *perform.StageError
 	switch {
+	case errors.As(err, &stage) && stage.Stage == perform.Asking:
+		return hint(err, first(remote.Hint(err), "no file and no database was touched"))
 	case errors.As(err, &stage) && stage.Stage == perform.Guards:
 		return hint(err, first(remote.Hint(err), "nothing was touched"))
 	case errors.As(err, &stage):
@@ -227,9 +229,21 @@ type databases struct{ o driver.Options }
 func (d databases) Restore(ctx context.Context, j restore.Job, src io.Reader) ([]string, error) {
 	r, err := driver.Restore(ctx, driver.Job{Part: j.Part, File: j.File, Database: j.Database, As: j.As, Replace: j.Replace}, src, d.o)
 	if err != nil {
-		return nil, err
+		return nil, advised(err)
 	}
 	return r.Warnings, nil
+}
+
+func (d databases) Ready(ctx context.Context, j restore.Job, names []string) error {
+	return advised(driver.Ready(ctx, driver.Job{Part: j.Part, File: j.File, Database: j.Database, As: j.As, Replace: j.Replace}, names, d.o))
+}
+
+// advised names the flags for what can be done.
+func advised(err error) error {
+	if errors.Is(err, driver.ErrNotEmpty) {
+		return hint(err, "--replace drops what is there, --db NAME=OTHER restores it beside it, --part leaves databases out that came back already")
+	}
+	return err
 }
 
 func (d databases) Stopped(p source.Part) ([]string, error) { return driver.Stopped(p) }

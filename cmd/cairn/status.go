@@ -23,9 +23,15 @@ something was stored. The next backup or repair that reaches it heals that, so i
 (a card or key slot that cannot be used, shards that this machine found bad) is exit code 4, too few members to
 read anything 5. "cairn check" looks at everything.
 
+AGE is that of the newest snapshot of a series which is whole: neither incomplete nor partial. What came to be after it would be lost with
+the source. With --max-age an older one is exit code 1, for whatever watches over the machines; --series, --host, --source and so
+on choose the series that this is about, and that are listed.
+
 Examples:
   cairn status
+  cairn status --source shop --max-age 26h
   cairn status --json | jq .degraded`,
+		Flags:  ageFlags(),
 		Action: func(c *cli.Context) error { return e.runStatus(c) },
 	})
 }
@@ -37,6 +43,8 @@ type statusOf struct {
 	series []*snapshot.Snapshot // the latest complete one of each; nil without a key that can read
 	read   bool
 	broken int // snapshots that cannot be read
+	late   *lateness
+	now    time.Time
 }
 
 func (e *env) runStatus(c *cli.Context) error {
@@ -52,7 +60,7 @@ func (e *env) runStatus(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &statusOf{Status: status, a: a}
+	s := &statusOf{Status: status, a: a, now: e.now()}
 	few := s.Reachable() < a.Geometry().K
 	if a.Keys() != nil && a.Keys().CanRead() && !few {
 		if err := s.latest(c); err != nil {
@@ -70,10 +78,15 @@ func (e *env) runStatus(c *cli.Context) error {
 	case few:
 		return &exitError{exitTooFew, hint(fmt.Errorf("%d of %d members are there, %d are needed to read anything", s.Reachable(), a.Geometry().N(), a.Geometry().K),
 			"bring the missing members back or name them in CAIRN_ARCHIVE")}
+	case s.late == nil && c.String("max-age") != "":
+		return hint(fmt.Errorf("how old snapshots are cannot be told without a key that reads"), "give --key-file, --password-file or the like")
 	case s.damaged():
 		return &exitError{exitDamage, hint(fmt.Errorf("damage is known"), "`cairn repair` heals what can be healed; `cairn check` looks at everything")}
 	}
-	return nil
+	if s.late == nil {
+		return nil
+	}
+	return s.late.err(s.now)
 }
 
 // openForStatus opens the archive with a key if one is at hand, and without one otherwise: nothing is asked for.
@@ -100,6 +113,10 @@ func (s *statusOf) latest(c *cli.Context) error {
 		return err
 	}
 	s.read, s.broken = true, len(damaged)
+	list = snapshotFilter(c).Apply(list)
+	if s.late, err = lateOf(list, c.String("max-age"), s.now); err != nil {
+		return err
+	}
 	last := map[string]int{}
 	for _, snap := range list { // the oldest first
 		if snap.Incomplete {
@@ -187,10 +204,10 @@ func (e *env) printStatus(s *statusOf) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", number, state(m), lacks(m), printable(m.Label))
 	}
 	if len(s.series) > 0 {
-		fmt.Fprintln(w, "LATEST\tTIME\tREMARKS\tSERIES")
+		fmt.Fprintln(w, "LATEST\tTIME\tAGE\tREMARKS\tSERIES")
 	}
 	for _, snap := range s.series {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", snap.ID.Short(), snap.Start.Time().Format("2006-01-02 15:04:05"), strings.TrimSpace(remarks(snap, e.now())), printable(snap.Series))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", snap.ID.Short(), snap.Start.Time().Format("2006-01-02 15:04:05"), s.late.age(snap.Series, s.now), strings.TrimSpace(remarks(snap, s.now)), printable(snap.Series))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -223,10 +240,17 @@ func (s *statusOf) json() map[string]any {
 	if s.read {
 		latest := []map[string]any{}
 		for _, snap := range s.series {
-			latest = append(latest, map[string]any{"series": snap.Series, "snapshot": snap.ID.String(),
-				"time": snap.Start.Time().UTC().Format(time.RFC3339Nano), "degraded_packs": len(snap.Degraded), "partial": snap.Partial})
+			o := map[string]any{"series": snap.Series, "snapshot": snap.ID.String(),
+				"time": snap.Start.Time().UTC().Format(time.RFC3339Nano), "degraded_packs": len(snap.Degraded), "partial": snap.Partial}
+			if good := s.late.good[snap.Series]; !good.IsZero() {
+				o["age_seconds"] = int64(s.now.Sub(good).Seconds())
+			}
+			latest = append(latest, o)
 		}
 		m["series"], m["snapshots_damaged"] = latest, s.broken
+		if s.late.asked {
+			m["late"] = nonNil(s.late.series)
+		}
 	}
 	return m
 }

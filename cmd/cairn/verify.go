@@ -98,7 +98,7 @@ func (e *env) runVerify(c *cli.Context) error {
 	dir := c.Args().First()
 	root, err := os.OpenRoot(dir) // links that lead out of it cannot be followed
 	if err != nil {
-		return fmt.Errorf("verify: %w", err)
+		return hint(fmt.Errorf("verify: %w", err), "name a directory, or what is in a snapshot as SNAPSHOT:/PATH")
 	}
 	defer root.Close() // only read
 	return e.verifyTree(c.Context, root.FS(), ".", dir, format, o)

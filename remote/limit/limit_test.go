@@ -25,7 +25,7 @@ func TestStoreLimited(t *testing.T) {
 	remotetest.Run(t, func(*testing.T) remote.Store { return New(mem.New(), up, down) })
 }
 
-// TestRate: so many bytes take so long, whoever and however many ask for them, in small pieces or large ones.
+// TestRate: D6: so many bytes take so long, whoever and however many ask for them, in small pieces or large ones.
 func TestRate(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ goroutines, piece int }{{1, 1000}, {1, 70_000}, {20, 5000}, {3, 100_000}} {

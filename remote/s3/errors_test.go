@@ -121,7 +121,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestTLS: a certificate of one's own needs ca=, plain HTTP needs insecure=1, and both errors say so.
+// TestTLS: E14: a certificate of one's own needs ca=, plain HTTP needs insecure=1, and both errors say so.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	f := &fake{buckets: map[string]map[string]fakeObject{"bucket": {}}, page: 1000, keys: map[string]bool{"key": true}}

@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "write what is decided into the tables")
 // TestTables applies the policies of testdata/*.txtar to the snapshots beside them. Each file of an archive is one table: lines
 // "keep: RULE VALUE …", "now: TIME", "zone: NAME", "group: KEYS", "only: series=NAME" or "with: incomplete allow-empty", then one line
 // a snapshot, behind whose bar stands what becomes of it. Other lines are remarks.
+// Rows B18, D9.
 func TestTables(t *testing.T) {
 	t.Parallel()
 	names, err := filepath.Glob("testdata/*.txtar")

@@ -66,7 +66,7 @@ func sumOf(t *testing.T, s *Server, one, two string) string {
 	return try(t, s.mysql, "mysql", "SELECT SUM(balance) FROM (SELECT balance FROM `"+one+"`.accounts UNION ALL SELECT balance FROM `"+two+"`.accounts) x")
 }
 
-// D5, D6, F5, A11, A24, E11: one dump of two databases is of one moment, the writer is not kept waiting, and each database comes back by itself
+// E9, E10, D5, D6, F5, A11, A24, E11: one dump of two databases is of one moment, the writer is not kept waiting, and each database comes back by itself
 // under another name.
 func TestMariaDBRoundTrip(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,7 @@ import (
 	"cairn/tests/treecmp"
 )
 
-// TestArchive: what the Go program backs up, the Python reader gives back from k of the members, through the
+// TestArchive: C4: what the Go program backs up, the Python reader gives back from k of the members, through the
 // index packs and through the directories of the shards.
 func TestArchive(t *testing.T) {
 	t.Parallel()

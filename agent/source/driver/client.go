@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,13 +24,14 @@ import (
 type client struct {
 	prefix   []string
 	password string
+	where    string   // the server, for messages; empty: this machine's socket
 	env      []string // of all programs
 	stderr   io.Writer
 }
 
 // newClient reads the password.
 func newClient(ctx context.Context, s source.Server, o Options) (*client, error) {
-	c := &client{prefix: s.Client, env: environment(), stderr: o.Stderr}
+	c := &client{prefix: s.Client, where: address(s), env: environment(), stderr: o.Stderr}
 	if s.Password == nil {
 		return c, nil
 	}
@@ -41,6 +44,14 @@ func newClient(ctx context.Context, s source.Server, o Options) (*client, error)
 		return nil, errors.New("the password has a NUL in it")
 	}
 	return c, nil
+}
+
+// address names a server in messages.
+func address(s source.Server) string {
+	if s.Port != 0 {
+		return cmp.Or(s.Host, "localhost") + ":" + strconv.Itoa(s.Port)
+	}
+	return s.Host
 }
 
 // environment is what is left of ours for a client program: it has no business with the archive and its stores.
@@ -92,23 +103,6 @@ func (c *client) ask(ctx context.Context, cmd process.Command) (string, error) {
 	defer cancel()
 	out, err := process.Output(ctx, cmd, askLimit)
 	return strings.TrimSuffix(string(out), "\n"), c.explain(err)
-}
-
-// explain adds what may help when a program behind a prefix was refused.
-func (c *client) explain(err error) error {
-	var failed *process.Error
-	if err == nil || !errors.As(err, &failed) {
-		return err
-	}
-	said := strings.ToLower(failed.Stderr)
-	if !strings.Contains(said, "password") {
-		return err
-	}
-	if len(c.prefix) > 0 && c.password != "" {
-		return remote.WithHint(err, "the password is in the environment of "+c.prefix[0]+
-			": let it hand it on (docker exec -e PGPASSWORD, or -e MYSQL_PWD), or let the user in without one there")
-	}
-	return remote.WithHint(err, "see which user and password the source file names for this server")
 }
 
 func lines(s string) []string {

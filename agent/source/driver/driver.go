@@ -50,7 +50,27 @@ func Streams(ctx context.Context, p source.Part, o Options) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("part %s: %w", p.Name, err)
 	}
+	for i := range set.Streams {
+		set.Streams[i].named()
+	}
 	return set, nil
+}
+
+// named has its errors say which stream of the part it is.
+func (s *Stream) named() {
+	open := s.Open
+	s.Open = func(ctx context.Context) (io.Reader, func() error, error) {
+		src, wait, err := open(ctx)
+		if err != nil {
+			return nil, nil, fmt.Errorf("dump %s: %w", s.File, err)
+		}
+		return src, func() error {
+			if err := wait(); err != nil {
+				return fmt.Errorf("dump %s: %w", s.File, err)
+			}
+			return nil
+		}, nil
+	}
 }
 
 // Job is one stream to bring back.
@@ -74,7 +94,7 @@ type Result struct {
 // ErrNotEmpty means that the database to be restored holds something already.
 var ErrNotEmpty = errors.New("holds something already")
 
-// Restore brings one stream back. src must give an error when the stream is not whole; then nothing of it is kept.
+// Restore brings one stream back; whoever calls says which in an error. src must give an error when the stream is not whole; then nothing of it is kept.
 func Restore(ctx context.Context, j Job, src io.Reader, o Options) (*Result, error) {
 	var r *Result
 	var err error
@@ -88,8 +108,5 @@ func Restore(ctx context.Context, j Job, src io.Reader, o Options) (*Result, err
 	default:
 		return nil, errors.New("not a database that can be restored")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("restore %s of part %s: %w", j.File, j.Part.Name, err)
-	}
-	return r, nil
+	return r, err
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"cairn/agent/source/dump"
-	"cairn/remote"
 )
 
 // refill is a restore into a MariaDB server. Definitions cannot be taken back by a transaction there, so it notes what it began.
@@ -133,8 +132,7 @@ func (r *refill) place(ctx context.Context, name string) (as string, wanted bool
 		return as, false, fmt.Errorf("see whether database %s is empty: %w", as, err)
 	}
 	if holds && !r.job.Replace {
-		err := fmt.Errorf("database %s %w", as, ErrNotEmpty)
-		return as, false, remote.WithHint(err, "restore it under another name, or allow to replace it")
+		return as, false, notEmpty(as)
 	}
 	r.begun = append(r.begun, begun{as, old})
 	if holds {

@@ -41,8 +41,7 @@ func postgresRestore(ctx context.Context, j Job, src io.Reader, o Options) (*Res
 		return nil, err
 	}
 	if there != nil && there.holds && !j.Replace {
-		err := fmt.Errorf("database %s %w", name, ErrNotEmpty)
-		return nil, remote.WithHint(err, "restore it under another name, or allow to replace it")
+		return nil, notEmpty(name)
 	}
 	if there != nil && !there.holds {
 		if err := load(ctx, name, src); err != nil {

@@ -114,7 +114,7 @@ func (o *Origin) Parts(now *source.File) ([]Part, error) {
 		if o.Paper != nil {
 			noted, ok := o.Paper.Find(p.Name)
 			if ok {
-				h.Paths, h.Streams, h.Bytes = noted.Paths, noted.Streams, noted.Bytes
+				h.Paths, h.Streams, h.Bytes = onMachine(noted.Paths), noted.Streams, noted.Bytes
 				h.Absent, h.Missing = noted.Absent, noted.Failed
 			} else if p.Class != source.Never && p.Class != source.Derived {
 				continue // of a class with runs of its own
@@ -131,6 +131,18 @@ func (o *Origin) Parts(now *source.File) ([]Part, error) {
 		list = append(list, h)
 	}
 	return list, nil
+}
+
+// onMachine leaves out what lies below the papers of the snapshot, such as the binaries of a repository: they belong to the streams, and have no
+// place of their own on a machine.
+func onMachine(paths []string) []string {
+	var there []string
+	for _, p := range paths {
+		if !strings.HasPrefix(p, paper.Dir+"/") {
+			there = append(there, p)
+		}
+	}
+	return there
 }
 
 // find looks for a part in the tree of the snapshot.

@@ -25,7 +25,7 @@ import (
 	"cairn/agent/source/paper"
 )
 
-// A9: what a hook did is noted: done, skipped, failed, too late; and what it said, without secrets.
+// A6, A9: what a hook did is noted: done, skipped, failed, too late; and what it said, without secrets.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "secret")

@@ -192,12 +192,12 @@ func TestFormats(t *testing.T) {
 	if _, problems, err = Formats(t.Context(), tree, f, run, verify.Options{}); err != nil || len(problems) != 0 {
 		t.Errorf("in the run of another class: %v %v", problems, err)
 	}
-	// C1: a staging directory holds one of each run.
+	// C1, C12: what a repository wrote lies below the streams of its part, the binaries among them as a tree. All of it is one backup.
 	run = goodRun()
-	run.Parts[0] = paper.Part{Name: "fedora", Kind: "fedora", Paths: []string{"/srv/bkup/cairn-1"}}
-	tree["srv/bkup/cairn-1/bagit.txt"] = &fstest.MapFile{Data: []byte("x")}
-	f.Verify[0].Path = "/srv/bkup"
-	if list, _, err = Formats(t.Context(), tree, f, run, verify.Options{}); err != nil || len(list) != 1 || list[0].Path != "/srv/bkup/cairn-1" {
-		t.Errorf("a staging directory: %+v %v", list, err)
+	run.Parts[0] = paper.Part{Name: "fedora", Kind: "fedora", Paths: []string{"/.cairn/streams/fedora/binaries"}}
+	tree[".cairn/streams/fedora/binaries/bagit.txt"] = &fstest.MapFile{Data: []byte("x")}
+	f.Verify[0].Path = "/.cairn/streams/fedora"
+	if list, _, err = Formats(t.Context(), tree, f, run, verify.Options{}); err != nil || len(list) != 1 || list[0].Path != "/.cairn/streams/fedora" {
+		t.Errorf("a repository: %+v %v", list, err)
 	}
 }

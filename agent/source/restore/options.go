@@ -31,6 +31,7 @@ type Options struct {
 	ForceGuards  bool // although a guard does not hold
 	Kept         bool // the source file is the one that the snapshot keeps
 	Trust        bool // run and read what the snapshot's source file names (Plan.Foreign)
+	NoBefore     bool // leave the hooks of restore: before out: there is nothing to stop
 	ForceFedora  bool // although a repository's backup is damaged
 
 	NoOwner   bool
@@ -49,7 +50,7 @@ type Map struct{ Old, New string }
 func ParseMap(text string) (Map, error) {
 	from, to, ok := strings.Cut(text, "=")
 	if !ok || !clean(from) || !clean(to) {
-		return Map{}, fmt.Errorf("%q: want OLD=NEW, absolute paths without . and ..", text)
+		return Map{}, fmt.Errorf("%q: want OLD=NEW, both absolute and without . and .. in them", text)
 	}
 	return Map{from, to}, nil
 }
@@ -160,7 +161,7 @@ func (o *Options) databases(p *source.Part) (list []string) {
 
 func (o *Options) check() error {
 	if o.To != "" && !clean(o.To) {
-		return fmt.Errorf("%s is not an absolute path without . and ..", o.To)
+		return fmt.Errorf("%s is not absolute, or has . and .. in it", o.To)
 	}
 	if o.To == "/" {
 		return errors.New("everything below / is where it was: leave out the directory")

@@ -11,7 +11,6 @@ import (
 
 	"cairn/agent/source"
 	"cairn/agent/source/held"
-	"cairn/agent/source/hook"
 	"cairn/agent/source/wipe"
 	files "cairn/archive/restore"
 	"cairn/remote"
@@ -118,7 +117,7 @@ func New(ctx context.Context, a Archive, origins []*held.Origin, now *source.Fil
 	if err := p.findRewrites(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.finish(ctx)
+	return p, p.finish()
 }
 
 // Archive is where the snapshots are.
@@ -232,7 +231,9 @@ func (p *Plan) complete(all []held.Part) {
 		if wanted, _ := p.Options.wants(q); !wanted || q.Class == source.Never || q.Class == source.Derived {
 			continue
 		}
-		there := slices.ContainsFunc(all, func(h held.Part) bool { return held.Pair(h.Origin.Then, p.File, &h.Source) == q })
+		there := slices.ContainsFunc(all, func(h held.Part) bool {
+			return held.Pair(h.Origin.Then, p.File, &h.Source) == q || q.SQLite == nil && p.covers(h, held.PathOf(q))
+		})
 		switch {
 		case there:
 		case q.Optional || p.Options.Class == "" && p.alone(q.Class):
@@ -243,77 +244,18 @@ func (p *Plan) complete(all []held.Part) {
 	}
 }
 
+// covers says whether a part of the snapshot is a tree that goes to where a path is, or above it: then it was another part.
+func (p *Plan) covers(h held.Part, name string) bool {
+	return name != "" && slices.ContainsFunc(h.Paths, func(from string) bool { return Below(name, p.destination(h.Origin, from)) })
+}
+
 // alone says whether a class makes snapshots of its own, and one snapshot was asked for.
 func (p *Plan) alone(class source.Class) bool {
 	return p.File.Classes[class].Schedule != "" && len(p.Origins) == 1
 }
 
-// aside plans what is done beside bringing things back. A restore to another directory leaves the application alone.
-func (p *Plan) aside(ctx context.Context) {
-	f := p.File
-	p.Runbook = f.Restore.Runbook
-	for i, list := range [][]string{f.Restore.Remove, f.Restore.Empty} {
-		for _, name := range list {
-			p.addWipe(ctx, name, i == 1)
-		}
-	}
-	if p.Options.To != "" {
-		return
-	}
-	for _, g := range f.Guards.Restore {
-		for _, at := range []*string{&g.PIDFile, &g.LockFile, &g.Absent} {
-			if *at != "" {
-				*at = p.place(*at)
-			}
-		}
-		p.Guards = append(p.Guards, Guard{Guard: g})
-	}
-	p.AskGuards(ctx)
-	p.Before, p.Steps = f.Restore.Before, f.Restore.Steps
-}
-
-// AskGuards finds out again which guards hold.
-func (p *Plan) AskGuards(ctx context.Context) {
-	for i := range p.Guards {
-		p.Guards[i].Why = ""
-		if unmet := hook.Guards(ctx, []source.Guard{p.Guards[i].Guard}); len(unmet) > 0 {
-			p.Guards[i].Why = unmet[0].Why
-		}
-	}
-}
-
-func (p *Plan) addWipe(ctx context.Context, name string, empty bool) {
-	w := Wipe{Path: p.place(name), Empty: empty, Target: wipe.Target{Protected: p.Options.Protected}}
-	if p.Options.To != "" {
-		w.Target.Root = p.Options.To
-	} else {
-		for _, root := range p.roots() {
-			if Below(w.Path, root) && len(root) > len(w.Target.Root) {
-				w.Target.Root = root
-			}
-		}
-	}
-	if w.Target.Path = w.Path; w.Target.Root == "" {
-		w.Err = fmt.Errorf("%s is not below the roots of the restore", w.Path)
-	} else {
-		w.Found, w.Err = wipe.Look(ctx, w.Target)
-	}
-	if p.Options.To != "" && w.Err == nil && !w.Found.Exists {
-		return // nothing of it can have been there
-	}
-	p.Wipes = append(p.Wipes, w)
-}
-
-// roots are the declared ones, where they are in this restore.
-func (p *Plan) roots() (list []string) {
-	for _, root := range p.File.Restore.Roots {
-		list = append(list, p.place(root))
-	}
-	return list
-}
-
 // finish sums up, and says what speaks against the plan as a whole.
-func (p *Plan) finish(context.Context) error {
+func (p *Plan) finish() error {
 	for _, origin := range p.Origins {
 		if r := p.rules[origin]; r != nil {
 			p.LeftOut = append(p.LeftOut, r.out...)
@@ -331,22 +273,6 @@ func (p *Plan) finish(context.Context) error {
 		p.Notes = append(p.Notes, p.unmapped()...)
 	}
 	return nil
-}
-
-// unmapped names hooks and steps in which an old path stands: no map changes those.
-func (p *Plan) unmapped() (notes []string) {
-	hooks := slices.Clone(p.Before)
-	for _, s := range p.Steps {
-		hooks = append(hooks, s.Hook)
-	}
-	for _, h := range hooks {
-		for _, m := range p.Options.PathMap {
-			if mentions(h, m.Old) {
-				notes = append(notes, fmt.Sprintf("%s names %s, which no path map changes: use variables (--vars) instead", h.Name, m.Old))
-			}
-		}
-	}
-	return notes
 }
 
 // Spread is the time between the oldest and the newest snapshot of a set.

@@ -45,7 +45,9 @@ type Stream struct {
 	From  string // path in the snapshot
 	To    string // ToFile: the path of the file or directory
 	Label string // which database it is, or roles
-	Bytes uint64
+	// Databases are in it, as far as is known.
+	Databases []string
+	Bytes     uint64
 
 	Origin *held.Origin
 
@@ -135,7 +137,7 @@ func (p *Plan) addStreams(h held.Part, now *source.Part) error {
 // addStream adds one; with Options.To only what was sent elsewhere by name leaves that directory.
 func (p *Plan) addStream(h held.Part, part source.Part, s paper.Stream, way Way, j Job) *Stream {
 	j.Part, j.File, j.Replace = part, s.File, p.Options.Replace
-	stream := Stream{Job: j, Way: way, From: s.Path, Bytes: s.Bytes, Origin: h.Origin}
+	stream := Stream{Job: j, Way: way, From: s.Path, Bytes: s.Bytes, Origin: h.Origin, Databases: s.Databases}
 	if p.Options.To != "" && way != ToDatabase {
 		stream.Way, stream.To = ToFile, path.Join(p.Options.To, s.Path)
 	}
@@ -304,7 +306,7 @@ func (p *Plan) addMariaDB(h held.Part, part source.Part, streams []paper.Stream)
 			p.addFile(h, part, s)
 			continue
 		case !apart:
-			p.addStream(h, part, s, ToDatabase, Job{})
+			p.addStream(h, part, s, ToDatabase, Job{}).Label = strings.Join(names, ", ")
 			continue
 		}
 		for _, name := range names {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"cairn/agent/source"
@@ -209,15 +208,6 @@ func (p *Plan) link(t *Tree) string {
 		}
 	}
 	return found
-}
-
-// mentions says whether a hook has a path in what it runs.
-func mentions(h source.Hook, name string) bool {
-	words := append(slices.Clone(h.Run.Args), h.Shell, h.Run.Dir)
-	if h.HTTP != nil {
-		words = append(words, h.HTTP.Body)
-	}
-	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, name) })
 }
 
 // embeddedAt is a Derby or H2 database where it is in this restore.

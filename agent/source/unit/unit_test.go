@@ -48,6 +48,7 @@ func units(t *testing.T, text string, o Options) []Unit {
 	return list
 }
 
+// TestUnits: B15, D6, E15: a run that was missed is made up for once, one that was stopped goes on with the next, and neither crowds out the application.
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	list := units(t, careful, Options{Program: "/usr/bin/cairn", File: "/home/me/my $x 100%.yaml", Archive: []string{"s3://s3.example/bucket"}, WritePath: []string{"/srv/archive"}})

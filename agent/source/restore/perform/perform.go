@@ -1,6 +1,6 @@
 // Package perform executes plans of restores.
 //
-//	guards → before → safety snapshot → remove, empty → files → databases → rewrites → steps
+//	guards → before → databases are asked → safety snapshot → remove, empty → files → databases → rewrites → steps
 //
 // Invariants
 //   - Guards of all plans of a set hold, nothing is missing, and everything is at hand, before the first of them is touched; what overrides that is told.
@@ -83,7 +83,7 @@ func Execute(ctx context.Context, plans []*restore.Plan, t Tools, progress *file
 		stage Stage
 		do    func(context.Context, *restore.Plan) error
 	}{
-		{Before, e.before}, {SafetyNet, e.safety}, {Wiping, e.wipe}, {Files, e.files}, {Streams, e.streams}, {Rewrites, e.rewrite}, {Steps, e.steps},
+		{Before, e.before}, {Asking, e.ask}, {SafetyNet, e.safety}, {Wiping, e.wipe}, {Files, e.files}, {Streams, e.streams}, {Rewrites, e.rewrite}, {Steps, e.steps},
 	}
 	for _, s := range stages {
 		if n := e.report.Failed(); n > 0 && s.stage == Steps {
@@ -167,7 +167,19 @@ func (e *executor) before(ctx context.Context, p *restore.Plan) error {
 	for i := range p.Before {
 		e.tell(p, Before, "run %s", p.Before[i].Name)
 		if _, err := hook.Run(ctx, string(Before), &p.Before[i], hook.Options{Stderr: e.tools.Stderr}); err != nil {
-			return err
+			return remote.WithHint(err, "--no-before leaves these hooks out, where there is nothing to stop")
+		}
+	}
+	return nil
+}
+
+// ask finds out whether all databases will be taken, before anything is changed. Hooks of before may have started their servers.
+func (e *executor) ask(ctx context.Context, p *restore.Plan) error {
+	for i := range p.Streams {
+		if s := &p.Streams[i]; s.Way == restore.ToDatabase {
+			if err := e.tools.Databases.Ready(ctx, s.Job, s.Databases); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 type Databases interface {
 	// Restore brings one stream back and returns warnings. src gives an error when the stream is not whole; then nothing of it may stay.
 	Restore(ctx context.Context, j restore.Job, src io.Reader) (warnings []string, err error)
+	// Ready says whether the server of a stream can be reached and takes it, with the databases that are in it. It changes nothing.
+	Ready(ctx context.Context, j restore.Job, names []string) error
 	// Stopped says whether nobody has the files of a Derby or H2 database open.
 	Stopped(p source.Part) (warnings []string, err error)
 }
@@ -64,6 +66,7 @@ type Stage string
 const (
 	Guards    Stage = "guards"
 	Before    Stage = "before"
+	Asking    Stage = "look at the databases that are there"
 	SafetyNet Stage = "safety snapshot"
 	Wiping    Stage = "remove"
 	Files     Stage = "files"

@@ -133,6 +133,7 @@ type teller struct {
 	lines []string
 	got   map[string]string // database → stream
 	fail  error             // of every database
+	full  error             // of servers
 	used  error             // of embedded ones
 }
 
@@ -156,6 +157,8 @@ func (n *teller) Restore(_ context.Context, j restore.Job, src io.Reader) ([]str
 	n.got[j.Part.Name+"/"+j.File+" "+j.Database+">"+j.As] = string(data)
 	return nil, err
 }
+
+func (n *teller) Ready(context.Context, restore.Job, []string) error { return n.full }
 
 func (n *teller) Stopped(source.Part) ([]string, error) { return nil, n.used }
 
