@@ -175,12 +175,12 @@ func (r *Run) clean() error {
 		p := &r.Parts[i]
 		for _, name := range p.Paths {
 			if !path.IsAbs(name) || path.Clean(name) != name {
-				return fmt.Errorf("%s: part %q: path %q", RunFile, p.Name, name)
+				return fmt.Errorf("%s: part %q: %q is no absolute path without . and ..", RunFile, p.Name, name)
 			}
 		}
 		for _, s := range p.Streams {
-			if strings.ContainsAny(s.File, "/\x00") || path.Clean(s.Path) != s.Path || !strings.HasPrefix(s.Path, StreamsDir) {
-				return fmt.Errorf("%s: part %q: stream %q at %q", RunFile, p.Name, s.File, s.Path)
+			if !fs.ValidPath(s.File) || path.Clean(s.Path) != s.Path || !strings.HasPrefix(s.Path, StreamsDir) {
+				return fmt.Errorf("%s: part %q: stream %q at %q leads out of the streams of the snapshot", RunFile, p.Name, s.File, s.Path)
 			}
 		}
 	}
