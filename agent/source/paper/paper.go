@@ -175,7 +175,7 @@ func (r *Run) clean() error {
 		p := &r.Parts[i]
 		for _, name := range p.Paths {
 			if !path.IsAbs(name) || path.Clean(name) != name {
-				return fmt.Errorf("%s: part %q: %q is no absolute path without . and ..", RunFile, p.Name, name)
+				return fmt.Errorf("%s: part %q: %q is not a clean absolute path", RunFile, p.Name, name)
 			}
 		}
 		for _, s := range p.Streams {
