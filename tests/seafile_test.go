@@ -60,7 +60,7 @@ func TestSeafileDisaster(t *testing.T) {
 	}
 	second := mariaDB(t)
 	installSeafile(t, home)
-	again := []string{"source", "restore", "seafile", "--from", "latest", "--vars", fmt.Sprint("database_port=", second.Port), "--yes"}
+	again := []string{"source", "restore", "seafile", "--from", "latest", "--vars", fmt.Sprint("database_port=", second.Port), "--yes", "--trust"}
 	if os.Geteuid() == 0 { // runuser is for root
 		again = append(again, "--steps")
 	}

@@ -71,18 +71,18 @@ func TestFedora4Disaster(t *testing.T) {
 	gone(t, staging, config, m.path("home", ".config"))
 	second := repository()
 	bare := m.bare()
-	bare.ok("source", "restore", "fedora", "--from", "latest", "--class", "config", "--yes", "--vars", "url="+second.URL).hides(core)
+	bare.ok("source", "restore", "fedora", "--from", "latest", "--class", "config", "--yes", "--trust", "--vars", "url="+second.URL).hides(core)
 	if got := string(fixture.Read(t, config+"/repository.json")); got != "{}" || len(second.Posts()) != 0 {
 		t.Errorf("configuration %q; requests: %q", got, second.Posts())
 	}
 	again := []string{"fedora", "--from", "latest", "--vars", "url=" + second.URL}
 	bare.ok(append([]string{"source", "plan"}, again...)...).says(second.URL, "replaces all that it holds").hides(core)
 	// C8: nothing is asked of the repository before somebody agreed.
-	bare.must(1, append([]string{"source", "restore"}, again...)...).says("--yes")
+	bare.must(1, append([]string{"source", "restore", "--trust"}, again...)...).says("--yes")
 	if len(second.Posts()) != 0 {
 		t.Errorf("without consent: %q", second.Posts())
 	}
-	bare.ok(append([]string{"source", "restore", "--steps", "--yes"}, again...)...).says("search index").hides(core)
+	bare.ok(append([]string{"source", "restore", "--trust", "--steps", "--yes"}, again...)...).says("search index").hides(core)
 	if documents, binaries := second.Has(); documents != 25 || binaries != 4 {
 		t.Errorf("the repository has %d documents and %d binaries", documents, binaries)
 	}
@@ -142,7 +142,7 @@ func TestFedora4FilesDisaster(t *testing.T) {
 	second := bare.owner(postgresDB(t), "fcrepo", "fcrepo")
 	again := []string{"fedora", "--from", "latest", "--vars", fmt.Sprint("database_port=", second.Port)}
 	bare.ok(append([]string{"source", "plan"}, again...)...).says("fcrepo.sql", binaries, config).hides(core)
-	bare.secretly(core, "psql", append([]string{"source", "restore", "--steps", "--yes"}, again...)...)
+	bare.secretly(core, "psql", append([]string{"source", "restore", "--trust", "--steps", "--yes"}, again...)...)
 	between(t, "fcrepo", bare.psql(second, "fcrepo", postgresSum), before, after)
 	if got := bare.psql(second, "fcrepo", postgresForeign); got != foreign {
 		t.Errorf("foreign data:\n%s\nwere\n%s", got, foreign)

@@ -55,7 +55,7 @@ func TestJOCDisaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := []string{"joc", "--from", "latest", "--vars", fmt.Sprint("database_port=", second.Port), "--vars", fmt.Sprint("port=", listener.Addr().(*net.TCPAddr).Port)}
-	bare.must(1, append([]string{"source", "restore", "--steps", "--yes"}, again...)...).says("does NOT hold", "somebody answers", "--force")
+	bare.must(1, append([]string{"source", "restore", "--trust", "--steps", "--yes"}, again...)...).says("does NOT hold", "somebody answers", "--force")
 	if _, err := os.Stat(base); err == nil {
 		t.Error("something was touched although JOC runs")
 	}
@@ -63,7 +63,7 @@ func TestJOCDisaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	bare.ok(append([]string{"source", "plan"}, again...)...).says("joc.sql", base+"/resources/joc", "start", "empty database with its user").hides(core)
-	bare.secretly(core, "psql", append([]string{"source", "restore", "--steps", "--yes"}, again...)...)
+	bare.secretly(core, "psql", append([]string{"source", "restore", "--trust", "--steps", "--yes"}, again...)...)
 	between(t, "joc", bare.psql(second, "joc", postgresSum), before, after)
 	if got := bare.psql(second, "joc", postgresForeign); got != foreign {
 		t.Errorf("foreign data:\n%s\nwere\n%s", got, foreign)

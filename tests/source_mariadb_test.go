@@ -68,7 +68,7 @@ func TestMariaDBDisaster(t *testing.T) {
 	bare := m.bare()
 	vars := fmt.Sprint("port=", there.Port)
 	bare.ok("source", "plan", "mariadb", "--from", "latest", "--vars", vars).says("crm, shop", config).hides(core)
-	bare.secretly(core, "mariadb", "source", "restore", "mariadb", "--from", "latest", "--vars", vars, "--steps", "--yes", "--json")
+	bare.secretly(core, "mariadb", "source", "restore", "mariadb", "--from", "latest", "--vars", vars, "--steps", "--yes", "--trust", "--json")
 	between(t, "the copy", bare.sql(there, mariadbSum("crm", "shop")), before, after)
 	if got := bare.sql(there, mariadbForeign("crm", "shop")); got != foreign {
 		t.Errorf("foreign data:\n%s\nwere\n%s", got, foreign)

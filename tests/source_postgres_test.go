@@ -54,7 +54,7 @@ func TestPostgresDisaster(t *testing.T) {
 	bare := m.bare()
 	vars := fmt.Sprint("port=", second.Port)
 	bare.ok("source", "plan", "postgres", "--from", "latest", "--vars", vars).says("crm", "shop", config, "ANALYZE", "pg_hba.conf is in the configuration").hides(secret)
-	bare.secretly(secret, "psql", "source", "restore", "postgres", "--from", "latest", "--vars", vars, "--steps", "--yes", "--json")
+	bare.secretly(secret, "psql", "source", "restore", "postgres", "--from", "latest", "--vars", vars, "--steps", "--yes", "--trust", "--json")
 	between(t, "crm", bare.psql(second, "crm", postgresSum), before[0], after[0])
 	between(t, "shop", bare.psql(second, "shop", postgresSum), before[1], after[1])
 	if got := bare.psql(second, "shop", postgresForeign); got != foreign {

@@ -58,7 +58,7 @@ func TestSeafileWhileWriting(t *testing.T) {
 	if os.Geteuid() == 0 { // runuser is for root
 		again = append(again, "--steps")
 	}
-	bare.secretly(core, "mariadb", append([]string{"source", "restore", "--yes"}, again...)...)
+	bare.secretly(core, "mariadb", append([]string{"source", "restore", "--trust", "--yes"}, again...)...)
 	between(t, "the copy", bare.sql(second, mariadbSum("ccnet_db", "seahub_db")), before, after)
 	if got := bare.sql(second, mariadbForeign("ccnet_db", "seahub_db")); got != foreign {
 		t.Errorf("foreign data:\n%s\nwere\n%s", got, foreign)

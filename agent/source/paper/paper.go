@@ -166,7 +166,25 @@ func Parse(data []byte) (*Run, error) {
 	case r.Version > Version:
 		return nil, fmt.Errorf("%s is of version %d, and this program knows those up to %d", RunFile, r.Version, Version)
 	}
-	return r, nil
+	return r, r.clean()
+}
+
+// clean refuses names that lead elsewhere: whoever can write to an archive wrote them.
+func (r *Run) clean() error {
+	for i := range r.Parts {
+		p := &r.Parts[i]
+		for _, name := range p.Paths {
+			if !path.IsAbs(name) || path.Clean(name) != name {
+				return fmt.Errorf("%s: part %q: %q is not a clean absolute path", RunFile, p.Name, name)
+			}
+		}
+		for _, s := range p.Streams {
+			if !fs.ValidPath(s.File) || path.Clean(s.Path) != s.Path || !strings.HasPrefix(s.Path, StreamsDir) {
+				return fmt.Errorf("%s: part %q: stream %q at %q leads out of the streams of the snapshot", RunFile, p.Name, s.File, s.Path)
+			}
+		}
+	}
+	return nil
 }
 
 // Read takes the run out of the file system of a snapshot (archive/view), or of a directory into which one was restored. The error is
