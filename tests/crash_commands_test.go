@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cairn/chunk"
+	"cairn/pack"
 )
 
 // victims are the commands that change an archive.
@@ -103,6 +106,19 @@ func victims() []victim {
 			},
 			command: func(*mortal) []string { return []string{"repair"} },
 			damaged: true,
+		},
+		{
+			name: "repair lost",
+			prepare: func(d *mortal) {
+				d.backUp()
+				d.ruin()
+			},
+			command: func(*mortal) []string { return []string{"repair", "--lost", "--yes"} },
+			damaged: true,
+			after: func(d *mortal) {
+				d.backup(d.tree)
+				d.done, d.ruined = d.ruined, nil
+			},
 		},
 		{
 			name:    "key add",
@@ -294,6 +310,27 @@ func (d *mortal) hurt() {
 			return
 		}
 	}
+}
+
+// ruin makes all data lost until somebody backs it up again. Trees are left: those on the way to what is backed up have times that change, so
+// nothing makes them again.
+func (d *mortal) ruin() {
+	d.t.Helper()
+	for _, name := range names(d.t, d.dirs()[0], "binaries") {
+		shard, err := os.ReadFile(filepath.Join(d.dirs()[0], name))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if h, err := pack.ParseHeader(shard[:pack.HeaderSize]); err != nil || h.Kind != chunk.Data {
+			continue
+		}
+		for _, member := range d.dirs()[:d.m+1] {
+			if err := os.Remove(filepath.Join(member, name)); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+	}
+	d.done, d.ruined = nil, d.done
 }
 
 // TestKillEverywhere kills each command at each of its writes. A short test takes one layout and few places.

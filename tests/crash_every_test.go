@@ -41,6 +41,7 @@ type mortal struct {
 	folders []string // of the members, below dir
 	tree    string   // what is backed up
 	done    []done
+	ruined  []done   // of which something is lost, until the next backup
 	torn    bool     // the cache is, and with it what it knew of unfinished business
 	more    []string // directories beside the archive that clones have, too
 }

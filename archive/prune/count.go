@@ -277,7 +277,7 @@ func (g *Prune) stillLacks(ctx context.Context, c *counting, failed []Left) (boo
 			return false, nil // another collector deletes it; the client finds that out, and stores anew
 		}
 		return false, &DamageError{Err: fmt.Errorf("%d blobs that snapshots need are in condemned packs only, of which one cannot be read: %s pack %s: %w", c.lacking, f.Kind, f.Pack.Short(), f.Err),
-			Next: "nothing was deleted; run `cairn repair`, and then prune again"}
+			Next: "nothing was deleted; `cairn repair --lost` takes out what can be read and finishes, and the next backup stores the rest anew; then prune again"}
 	}
 	if g.report.Rounds++; g.report.Rounds > maxRounds {
 		return false, fmt.Errorf("other collectors condemned what this one copied, %d times", maxRounds)

@@ -50,7 +50,7 @@ func (g *Prune) refuse(ctx context.Context, lost []loss, n int) error {
 	}
 	e := &DamageError{
 		Err:  fmt.Errorf("%d blobs that snapshots need are missing, the first: %s blob %s: %w; nothing was deleted", n, lost[0].kind, lost[0].id.Short(), lost[0].err),
-		Next: "`cairn check` names every file; `cairn repair` heals what can be healed; then prune again, or give up the snapshots that are listed with `cairn forget`",
+		Next: "`cairn check` names every file; `cairn repair` heals what can be healed; after `cairn repair --lost` the next backup stores anew what its source still has; then prune again, or give up the snapshots that are listed with `cairn forget`",
 	}
 	ids := map[chunk.ID]bool{}
 	for id, complete := range g.snapshots {

@@ -13,6 +13,7 @@ import (
 	"cairn/archive"
 	"cairn/archive/check"
 	"cairn/archive/repair"
+	"cairn/chunk"
 )
 
 func repairCommand(e *env) *cli.Command {
@@ -28,6 +29,8 @@ backups, restores and checks noted. That is what a member needs that was away. W
 and leaves cards alone. What lies on members that are away stays as it is and is told; that is no failure as long as
 everything can be read.
 
+` + lostDescription + `
+
 ` + recoverDescription + `
 
 Exit code 4 if something is lost (with a key, the files are named), 5 if too few members are there.
@@ -39,12 +42,16 @@ Examples:
   cairn repair --shards                (on a machine without the key)
   cairn repair --subset 3/7            (a seventh each night)
   cairn repair --dry-run               (what would be written?)
+  cairn repair --lost                  (then back up again)
 ` + recoverExamples,
 		ArgsUsage: "[--cards PLACE…]",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "shards", Usage: "work without a key: shards and copies only"},
 			&cli.BoolFlag{Name: "missing", Aliases: []string{"quick"}, Usage: "do not read good shards: heal what the listings lack and what was noted as bad"},
 			&cli.BoolFlag{Name: "refill", Usage: "first make members that are missing anew in the places that are named for them and empty"},
+			&cli.BoolFlag{Name: "lost", Usage: "then give up the packs that are lost all the same, so that the next backup stores their data anew"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "with --lost: do not ask, also if snapshots need what is given up"},
+			&cli.BoolFlag{Name: "vanished", Usage: "with --lost and --yes: also if a member lacks most of its shards"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "write nothing, say what would be written"},
 			&cli.StringFlag{Name: "subset", Usage: "only part `N/M` of the packs (the M parts are all of them), or P% or SIZE, chosen at random"},
 		}, recoverFlags()...),
@@ -58,6 +65,9 @@ func (e *env) runRepair(c *cli.Context) error {
 		if c.Bool("shards") || o.Missing || c.IsSet("subset") {
 			return usage("repair: --index, --records, --snapshots and --cards do not go with --shards, --missing or --subset")
 		}
+	}
+	if err := lostFlags(c); err != nil {
+		return err
 	}
 	if done, err := e.runRecover(c); done {
 		return err
@@ -81,34 +91,35 @@ func (e *env) runRepair(c *cli.Context) error {
 		}
 		o.Missing = o.Missing || !c.IsSet("subset") // what was filled was read back just now
 	}
-	return e.repairPacks(c, o)
+	run := func(ctx context.Context, a *archive.Archive) (again bool, err error) {
+		r, err := e.repairOnce(ctx, a, o)
+		if err != nil || r.Reopen {
+			return err == nil, err
+		}
+		return false, e.tellRepair(ctx, a, r)
+	}
+	if c.Bool("lost") {
+		run = e.repairLost(c, o)
+	}
+	return e.repairPacks(c, run)
 }
 
 // repairPacks repairs cards, copies and shards. When a member got its card back, the archive is opened again with it.
-func (e *env) repairPacks(c *cli.Context, o repair.Options) error {
+func (e *env) repairPacks(c *cli.Context, run func(context.Context, *archive.Archive) (again bool, err error)) error {
 	with := e.withArchive
 	if c.Bool("shards") {
 		with = e.withoutKey
 	}
 	reopen := false
-	err := with(c, func(ctx context.Context, a *archive.Archive) error {
-		r, err := e.repairOnce(ctx, a, o)
-		if reopen = err == nil && r.Reopen; reopen || err != nil {
-			return err
-		}
-		return e.tellRepair(ctx, a, r)
-	})
-	if err != nil || !reopen {
+	once := func(ctx context.Context, a *archive.Archive) (err error) {
+		reopen, err = run(ctx, a)
+		return err
+	}
+	if err := with(c, once); err != nil || !reopen {
 		return err
 	}
 	e.say("note: a member has its card again: the archive is opened with it")
-	return with(c, func(ctx context.Context, a *archive.Archive) error {
-		r, err := e.repairOnce(ctx, a, o)
-		if err != nil {
-			return err
-		}
-		return e.tellRepair(ctx, a, r)
-	})
+	return with(c, once)
 }
 
 // repairOnce runs one repair and prints what it finds and a summary.
@@ -240,6 +251,20 @@ func (e *env) tellLost(ctx context.Context, a *archive.Archive, r *repair.Report
 	if !a.Keys().CanRead() {
 		return &exitError{exitDamage, hint(lost, "`cairn check --read-data` with a key that can read tells which files that costs")}
 	}
+	found, _, err := e.costOf(ctx, a, r)
+	if err != nil {
+		return err
+	}
+	if found.FilesLost == 0 {
+		return &exitError{exitDamage, hint(fmt.Errorf("%w; no file of a snapshot needs them", lost), "`cairn repair --lost` takes them out")}
+	}
+	return &exitError{exitDamage, hint(fmt.Errorf("%w; %s affected", lost, plural(uint64(found.FilesLost), "file is", "files are")),
+		"restore what is listed from another copy or an older snapshot; everything else can be restored. After `cairn repair --lost` the next backup stores anew what its source still has")}
+}
+
+// costOf names the files that lost packs cost, and counts them by snapshot.
+func (e *env) costOf(ctx context.Context, a *archive.Archive, r *repair.Report) (*check.Report, map[chunk.ID]int, error) {
+	snapshots := map[chunk.ID]int{}
 	o := check.Options{Packs: map[archive.PackName]bool{}}
 	for _, l := range r.Lost {
 		o.Packs[l.Pack] = true
@@ -249,6 +274,7 @@ func (e *env) tellLost(ctx context.Context, a *archive.Archive, r *repair.Report
 		if d.Path == "" {
 			return
 		}
+		snapshots[d.Snapshot]++
 		if shown++; e.json {
 			_ = e.printJSON(damageJSON(d))
 		} else if shown <= maxShown {
@@ -256,15 +282,8 @@ func (e *env) tellLost(ctx context.Context, a *archive.Archive, r *repair.Report
 		}
 	}
 	found, err := check.Run(ctx, a, o)
-	if err != nil {
-		return err
-	}
-	if shown > maxShown && !e.json {
+	if err == nil && shown > maxShown && !e.json {
 		e.print("… and %d more (--json lists them)", shown-maxShown)
 	}
-	if found.FilesLost == 0 {
-		return &exitError{exitDamage, hint(fmt.Errorf("%w; no file of a snapshot needs them", lost), "`cairn check` tells more")}
-	}
-	return &exitError{exitDamage, hint(fmt.Errorf("%w; %s affected", lost, plural(uint64(found.FilesLost), "file is", "files are")),
-		"restore what is listed from another copy or an older snapshot; everything else can be restored")}
+	return found, snapshots, err
 }
