@@ -34,6 +34,7 @@ type env struct {
 	up, down   *limit.Rate    // shared by all members; nil: no limits
 	tasks      sync.WaitGroup // what runs beside a command and ends with it
 	pollLimits time.Duration  // how often the archive file is looked at; 0: limitsEvery
+	collecting *collecting    // nil in tests, and where the environment says GOGC
 	salvage    bool           // go on with fewer members than are needed
 	faults     faults         // nothing, but in the program that tests build with -tags faults
 

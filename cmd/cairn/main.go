@@ -7,7 +7,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -18,13 +17,13 @@ func main() {
 		<-ctx.Done()
 		stop()
 	}()
-	if os.Getenv("GOGC") == "" {
-		// What lives is mostly a few large buffers without pointers that are used again: they cost nothing to mark, and what is garbage
-		// is little. Collections of a first backup of one file of 2 GiB: 14, and of 68,000 files: 100.
-		debug.SetGCPercent(10)
-	}
 	oneArena()
-	os.Exit(run(ctx, os.Args, processEnv()))
+	e := processEnv()
+	if os.Getenv("GOGC") == "" {
+		e.collecting = new(collecting)
+		e.collecting.start(10)
+	}
+	os.Exit(run(ctx, os.Args, e))
 }
 
 // processEnv is the world of a real run.
