@@ -159,7 +159,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%+v: %v (%q)", got, err, record())
 		}
 	}
-	if _, err := (&client{env: environment()}).find(t.Context(), "pg_dump"); err == nil || !strings.Contains(err.Error(), "not found") {
+	if _, err := (&client{env: environment()}).find(t.Context(), "pg_dump"); err == nil || !strings.Contains(err.Error(), "no such program") {
 		t.Error(err)
 	}
 }
