@@ -94,21 +94,21 @@ func (r *run) stream(ctx context.Context, src io.Reader, full string, elems []st
 		})
 	})
 	type result struct {
-		size uint64
-		err  error
+		size        uint64
+		broken, err error
 	}
 	through := make(chan result, 1)
 	go func() {
 		size, broken, err := r.cutAll(ctx, r.cutter, src, c)
-		if err == nil && broken != nil {
-			err = fmt.Errorf("read the stream at offset %d: %w", size, broken)
-		}
-		through <- result{size, err}
+		through <- result{size, broken, err}
 	}()
+	// A stream that breaks off does not end the group: what was read of it is on its way to the archive, and a blob whose storing is broken off
+	// ends its writer, who may have other parts to store (Options.AllowPartial).
+	var broken error
 	g.Go(func() error {
 		select {
 		case got := <-through:
-			size = got.size
+			size, broken = got.size, got.broken
 			close(r.chunks)
 			return got.err
 		case <-ctx.Done():
@@ -117,6 +117,9 @@ func (r *run) stream(ctx context.Context, src io.Reader, full string, elems []st
 	})
 	if err := g.Wait(); err != nil {
 		return nil, 0, err
+	}
+	if broken != nil {
+		return nil, 0, fmt.Errorf("read the stream at offset %d: %w", size, broken)
 	}
 	return ids, size, c.close()
 }
