@@ -25,7 +25,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES := gcc libc6-dev acl attr mariadb-server postgresql python3 python3-argon2 python3-cbor2 python3-cryptography python3-zstandard sqlite3
 
 # The packages with concurrency; -race costs about ten times the time, so the others do without.
-RACE := ./chunk/... ./remote/... ./index/... ./archive/... ./agent/process ./tests/servers
+RACE := ./chunk/... ./remote/... ./index/... ./archive/... ./agent/... ./tests/servers
 
 .PHONY: test deps servers vet unit race build fuzz soak bench growth clean
 
