@@ -89,7 +89,12 @@ func (s *State) Lock(name string) (*Lock, error) {
 }
 
 // Close gives the lock back.
-func (l *Lock) Close() { _ = l.f.Close() }
+//
+// A program that is being started has our descriptors until it is executed, so closing alone would not do: the lock would be held for that time.
+func (l *Lock) Close() {
+	_ = unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
+	_ = l.f.Close()
+}
 
 func (s *State) path(name, ending string) string { return filepath.Join(s.dir, name+ending) }
 
