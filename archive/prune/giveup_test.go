@@ -11,7 +11,6 @@ import (
 	"cairn/archive"
 	"cairn/archive/check"
 	"cairn/chunk"
-	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
 )
@@ -55,11 +54,7 @@ func (b *bench) lostPacks(a *archive.Archive, keep, every int) []pack.ID {
 }
 
 func (b *bench) giveUp(ctx context.Context, dir string, o GiveUpOptions) (*GivenUp, error) {
-	ao := b.options()
-	if dir != "" {
-		ao.Dir = func(seal.ArchiveID) string { return dir }
-	}
-	a, err := b.tryOpen(ctx, ao)
+	a, err := b.openIn(ctx, dir)
 	if err != nil {
 		return &GivenUp{}, err
 	}

@@ -130,11 +130,18 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// openIn opens the archive on a machine with the given cache directory; "": the usual one.
+func (b *bench) openIn(ctx context.Context, dir string) (*archive.Archive, error) {
+	o := b.options()
+	if dir != "" {
+		o.Dir = func(seal.ArchiveID) string { return dir }
+	}
+	return b.tryOpen(ctx, o)
+}
+
 // pruneIn collects on a machine with the given cache directory.
 func (b *bench) pruneIn(ctx context.Context, dir string, o Options) (*Report, error) {
-	ao := b.options()
-	ao.Dir = func(seal.ArchiveID) string { return dir }
-	a, err := b.tryOpen(ctx, ao)
+	a, err := b.openIn(ctx, dir)
 	if err != nil {
 		return &Report{}, err
 	}

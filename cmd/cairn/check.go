@@ -242,7 +242,7 @@ func (e *env) tellCheck(a *archive.Archive, r *check.Report, readData bool, took
 			"`cairn index rebuild` finds what is in them; then check again")}
 	case r.Lost > 0:
 		return &exitError{exitDamage, hint(fmt.Errorf("%s, %d beyond repair from the other shards; %s affected", plural(uint64(r.Damaged), "damage", "damages"), r.Lost, plural(uint64(r.FilesLost), "file is", "files are")),
-			"restore what is listed from another copy or an older snapshot; everything else can be restored")}
+			lostHint)}
 	case r.FilesLost > 0:
 		return &exitError{exitDamage, hint(fmt.Errorf("%s; %s affected", plural(uint64(r.Damaged), "damage", "damages"), plural(uint64(r.FilesLost), "file is", "files are")),
 			"`cairn index rebuild` may find what they need; then check again")}

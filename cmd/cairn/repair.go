@@ -259,7 +259,7 @@ func (e *env) tellLost(ctx context.Context, a *archive.Archive, r *repair.Report
 		return &exitError{exitDamage, hint(fmt.Errorf("%w; no file of a snapshot needs them", lost), "`cairn repair --lost` takes them out")}
 	}
 	return &exitError{exitDamage, hint(fmt.Errorf("%w; %s affected", lost, plural(uint64(found.FilesLost), "file is", "files are")),
-		"restore what is listed from another copy or an older snapshot; everything else can be restored. After `cairn repair --lost` the next backup stores anew what its source still has")}
+		lostHint)}
 }
 
 // costOf names the files that lost packs cost, and counts them by snapshot.

@@ -17,6 +17,10 @@ import (
 	"cairn/pack"
 )
 
+// lostHint is for who learns that blobs are lost beyond parity.
+const lostHint = "restore what is listed from another copy or an older snapshot; everything else can be restored. " +
+	"After `cairn repair --lost` the next backup stores anew what its source still has"
+
 // lostDescription is a part of that of repair.
 const lostDescription = `With --lost it goes on where parity does not help. A pack of which too few shards are good keeps its data from ever
 being stored again, because backups trust the index. So it stores anew what can still be read of such packs, and takes
