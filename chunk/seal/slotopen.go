@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-
-	"golang.org/x/crypto/argon2"
 )
 
 // Credential is what a person or a machine shows to get in. One that holds several of them is tried with each.
@@ -112,7 +110,7 @@ func (s *Slot) key(c Credential) (key [32]byte, err error) {
 		if err := s.Argon.Validate(); err != nil {
 			return key, err
 		}
-		return [32]byte(argon2.IDKey(c.Password, s.salt, s.Argon.Time, s.Argon.MemoryKiB, s.Argon.Lanes, 32)), nil
+		return stretch(c.Password, s.salt, s.Argon), nil
 	}
 	derived, err := hkdf.Key(sha256.New, c.KeyFile[:], s.salt, labelPrefix+"keyfile", 32)
 	if err != nil {
