@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -166,7 +165,7 @@ func (x *Extractor) fill(ctx context.Context, q Quarry, e *Extract) error {
 		return err
 	}
 	proofs, proofCtx := errgroup.WithContext(ctx)
-	proofs.SetLimit(runtime.GOMAXPROCS(0))
+	proofs.SetLimit(chunk.Cores())
 	for i := range e.Columns {
 		proofs.Go(func() error { return e.Columns[i].prove(proofCtx, x.a) })
 	}

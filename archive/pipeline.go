@@ -2,13 +2,13 @@ package archive
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"cairn/chunk"
 	"cairn/chunk/seal"
 	"cairn/pack"
 	"cairn/remote"
@@ -63,7 +63,7 @@ func (a *Archive) near() bool {
 // pipeline reads stretches and opens what comes:
 //
 //	plan ─ budget ─ ReadMany ─ pieces ─ open ─ fn
-//	         │      (≤ 32 requests)   (about GOMAXPROCS goroutines)
+//	         │      (≤ 32 requests)   (about chunk.Cores goroutines)
 //	         └────────── given back ──────┘
 //
 // Reading waits for room in the budget only, and opening never waits for it, so neither can wait for the other for ever.
@@ -114,7 +114,7 @@ func (f *fetch) read(ctx context.Context, want []wanted) error {
 	defer f.a.shelves.Put(p.shelf)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.readAll(groupCtx, plan(want, longest)) })
-	for range runtime.GOMAXPROCS(0) + 1 { // one more, because fn may wait for a disk
+	for range chunk.Cores() + 1 { // one more, because fn may wait for a disk
 		group.Go(func() error { return p.openAll(groupCtx) })
 	}
 	if err := group.Wait(); err != nil {

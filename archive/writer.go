@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -50,7 +49,7 @@ func uploadsAt(g pack.Geometry) int {
 // chunk. Of those, 8 MiB, several may come together, and 24 MiB of memory were in use for each. A short one counts as much as lets one more than there are cores
 // be sealed at a time: each has a compressor.
 func sealedAtOnce(p chunk.Params) int64 {
-	return max(int64(p.Max), int64(runtime.GOMAXPROCS(0))*2*int64(p.Min+1<<p.Bits))
+	return max(int64(p.Max), int64(chunk.Cores())*2*int64(p.Min+1<<p.Bits))
 }
 
 // target is the length aimed at for the columns of a new pack.
@@ -199,7 +198,7 @@ func (w *Writer) Save(ctx context.Context, t chunk.Type, plain []byte) (Saved, e
 
 // save seals a blob that is this caller's to store, and puts it into a pack.
 func (w *Writer) save(ctx context.Context, key blobKey, plain []byte) (stored int, err error) {
-	weight := min(max(int64(len(plain)), w.most/int64(runtime.GOMAXPROCS(0)+1)), w.most)
+	weight := min(max(int64(len(plain)), w.most/int64(chunk.Cores()+1)), w.most)
 	if err := w.sealing.Acquire(ctx, weight); err != nil {
 		return 0, err
 	}

@@ -1,7 +1,6 @@
 package chunk
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 )
@@ -45,7 +44,7 @@ func (a *Arena) Take(n int) []byte {
 			return buf
 		}
 	}
-	if len(a.pieces) >= arenaPieces+max(0, runtime.GOMAXPROCS(0)-2)/2 {
+	if len(a.pieces) >= arenaPieces+max(0, Cores()-2)/2 {
 		return make([]byte, 0, n)
 	}
 	a.pieces = append(a.pieces, piece{memory: make([]byte, arenaPiece)})

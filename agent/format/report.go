@@ -1,12 +1,12 @@
 package format
 
 import (
+	"cairn/chunk"
 	"cmp"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -69,7 +69,7 @@ type Progress struct{ Files, Bytes atomic.Int64 }
 
 // Options: the zero value works.
 type Options struct {
-	Workers  int           // that read and hash at once; default GOMAXPROCS
+	Workers  int           // that read and hash at once; default chunk.Cores
 	Memory   int64         // for sets of names, in bytes; default 512 MiB
 	Limit    int           // problems of one kind that are listed, the others are counted; default 1000
 	Dumps    []Dump        // seafile: dumps with the heads; default: the *.sql below .cairn/streams
@@ -82,7 +82,7 @@ type Options struct {
 
 func (o Options) applyDefaults() Options {
 	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers = chunk.Cores()
 	}
 	if o.Memory <= 0 {
 		o.Memory = 512 << 20

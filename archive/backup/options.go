@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"cairn/archive"
@@ -75,7 +74,7 @@ type Options struct {
 	PreviousContent []chunk.ID
 	PreviousDepth   uint8
 
-	Concurrency int   // walkers and savers; 0: GOMAXPROCS
+	Concurrency int   // savers, and a fourth of the walkers and readers (see waiting); 0: chunk.Cores
 	MemoryLimit int64 // of file data in flight; 0: 24 MiB with two cores, 4 for each further one, at most 64; raised to what one large file needs
 
 	// A checkpoint is published after so much time or so many bytes stored, if data was stored since the last one and the Saver is
@@ -93,6 +92,13 @@ type Options struct {
 
 // defaultMemory is what keeps n savers busy.
 func defaultMemory(n int) int64 { return min(16+4*int64(max(n, 2)), 64) << 20 }
+
+// waiting returns how many walkers or readers there are: each waits for the disk most of the time when nothing is cached. On two cores and a
+// virtual disk, nothing cached, 68,000 unchanged files took 2.05 s with two walkers and 1.3 with eight, their first backup 9.3 s with two and four readers and
+// 8.1 with eight of both. More than 16 of each would keep a rotating disk from reading anything in a row.
+func (o *Options) waiting(least int) int {
+	return max(least*o.Concurrency, min(4*o.Concurrency, 16))
+}
 
 // How often a long backup publishes a checkpoint. What an interruption leaves unprotected is at most that much, and a checkpoint
 // costs the pack that it closes before it is full and a few requests.
@@ -113,7 +119,7 @@ func (o Options) applyDefaults() (Options, error) {
 		o.Time = o.clock()
 	}
 	if o.Concurrency <= 0 {
-		o.Concurrency = runtime.GOMAXPROCS(0)
+		o.Concurrency = chunk.Cores()
 	}
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = defaultMemory(o.Concurrency)

@@ -21,6 +21,9 @@ import (
 // a bound for the directories that wait for their files.
 const queuedFiles = 256
 
+// queuedChunks may wait for savers: enough that these have work while readers wait for a disk. Their bytes are bounded by buffers.
+const queuedChunks = 64
+
 // run is one backup.
 type run struct {
 	w Saver
@@ -73,7 +76,7 @@ func newRun(w Saver, o Options) (*run, error) {
 	budget := spend(o.MemoryLimit, o.Params, readers, queue, o.Concurrency)
 	r.buffers = newBuffers(budget, o.Params.Max)
 	r.files = make(chan job, queuedFiles)
-	r.chunks = make(chan pending, queue)
+	r.chunks = make(chan pending, queuedChunks)
 	r.lanes = make(chan struct{}, budget.lanes)
 	return r, nil
 }
@@ -154,8 +157,8 @@ func (r *run) tree(ctx context.Context, p *plan, paths []string) error {
 		defer r.stack.rest()
 		return r.start(ctx, p)
 	}, nil)
-	r.stage(g, r.o.Concurrency, func() error { return r.walker(ctx) }, func() { close(r.files) })
-	r.stage(g, 2*r.o.Concurrency, func() error { return r.reader(ctx) }, func() { close(r.chunks) })
+	r.stage(g, r.o.waiting(1), func() error { return r.walker(ctx) }, func() { close(r.files) })
+	r.stage(g, r.o.waiting(2), func() error { return r.reader(ctx) }, func() { close(r.chunks) })
 	r.stage(g, r.o.Concurrency, func() error { return r.saver(ctx) }, func() { close(done) })
 	g.Go(func() error { return r.checkpoints(ctx, done, paths, r.frozenTree) })
 	if err := g.Wait(); err != nil {

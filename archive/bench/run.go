@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"runtime"
 	"time"
 
+	"cairn/chunk"
 	"cairn/pack"
 )
 
@@ -42,7 +42,7 @@ func (o Options) applyDefaults() Options {
 	}
 	o.Time = cmp.Or(o.Time, DefaultTime)
 	o.Space = cmp.Or(o.Space, DefaultSpace)
-	o.Cores = cmp.Or(o.Cores, runtime.GOMAXPROCS(0))
+	o.Cores = cmp.Or(o.Cores, chunk.Cores())
 	o.sample, o.blobs = cmp.Or(o.sample, sampleSize), cmp.Or(o.blobs, indexBlobs)
 	if o.Each == nil {
 		o.Each = func(any) {}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"strings"
 	"sync"
 
@@ -50,7 +49,7 @@ func (c *checker) data(ctx context.Context) error {
 // for. Each has a buffer for a shard, which is used again: in a sync.Pool they were lost in each collection.
 func (c *checker) each(ctx context.Context, names iter.Seq[archive.PackName], do func(context.Context, archive.PackName, *[]byte) error) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	cores := runtime.GOMAXPROCS(0)
+	cores := chunk.Cores()
 	group.SetLimit(cores + 1)
 	room := semaphore.NewWeighted(int64(max(cores, 2)) * shardBytes)
 	var buffers shardBuffers

@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"path"
-	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -65,7 +64,7 @@ type Options struct {
 	NoXattrs   bool
 	OwnerNames bool // look owners up by name; ids are used for names that are unknown here
 
-	Concurrency int   // workers that compare and verify; 0: GOMAXPROCS
+	Concurrency int   // workers that compare and verify; 0: chunk.Cores
 	MemoryLimit int64 // bytes for batches and trees read ahead; 0: 64 MiB
 
 	Progress *Progress
@@ -78,7 +77,7 @@ const defaultMemory = 64 << 20
 
 func (o Options) applyDefaults() Options {
 	if o.Concurrency <= 0 {
-		o.Concurrency = runtime.GOMAXPROCS(0)
+		o.Concurrency = chunk.Cores()
 	}
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = defaultMemory

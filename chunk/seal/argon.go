@@ -1,7 +1,7 @@
 package seal
 
 import (
-	"runtime"
+	"cairn/chunk"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +24,7 @@ func TunedArgon() ArgonParams {
 	p := DefaultArgon()
 	before := processorTime()
 	stretch([]byte("measured"), make([]byte, saltSize), p)
-	return tuned(p, processorTime()-before, runtime.GOMAXPROCS(0))
+	return tuned(p, processorTime()-before, chunk.Cores())
 }
 
 // tuned adds passes to the floor, whose processor time is known, as far as they fit. The lanes run beside each other on the cores that there are; that

@@ -2,7 +2,6 @@ package seal
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -85,7 +84,7 @@ func (c *codec) put(d *coder) {
 	d.lent = d.lent[:0]
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.idle) <= runtime.GOMAXPROCS(0) {
+	if len(c.idle) <= chunk.Cores() {
 		c.idle = append(c.idle, d)
 	}
 }

@@ -35,6 +35,7 @@ type env struct {
 	tasks      sync.WaitGroup // what runs beside a command and ends with it
 	pollLimits time.Duration  // how often the archive file is looked at; 0: limitsEvery
 	collecting *collecting    // nil in tests, and where the environment says GOGC
+	overlap    bool           // see overlapWaiting; not in tests, nor where the environment says GOMAXPROCS
 	salvage    bool           // go on with fewer members than are needed
 	faults     faults         // nothing, but in the program that tests build with -tags faults
 

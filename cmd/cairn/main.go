@@ -34,6 +34,7 @@ func processEnv() *env {
 		getenv: os.Getenv, now: f.now,
 		terminal: isTerminal(os.Stderr),
 		faults:   f,
+		overlap:  os.Getenv("GOMAXPROCS") == "",
 	}
 }
 

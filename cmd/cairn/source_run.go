@@ -161,6 +161,7 @@ func (t *sourceTarget) open(ctx context.Context, j *sourcerun.Job) (*sourcerun.T
 	if t.files = t.openFiles(t.c, t.a, j.Series); t.files != nil {
 		o.Cache = t.files
 	}
+	t.overlapWaiting()
 	t.hide = t.watchBackup(ctx, o, last, false)
 	return &sourcerun.Target{Saver: t.w, Options: o, Finish: t.finish}, nil
 }
