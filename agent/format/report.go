@@ -1,7 +1,6 @@
 package format
 
 import (
-	"cairn/chunk"
 	"cmp"
 	"context"
 	"errors"
@@ -12,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cairn/chunk"
 )
 
 // Severity says how bad a problem is.

@@ -31,7 +31,7 @@
 //   - Several parts (RunParts) are one snapshot or none. Each is read by a run of its own, in their order; their trees are merged in
 //     memory along the directories that lead to them, and no tree is loaded for it. The caller is told once when reading has ended, however it ended.
 //
-// Bounds: Concurrency savers, four times as many walkers and readers (Options.waiting), no goroutine per file; bytes in flight
+// Bounds: Concurrency savers, up to four times as many walkers and as many readers (Options.waiting), no goroutine per file; bytes in flight
 // below Options.MemoryLimit; at most maxOpenDirs idle directory descriptors; directories waiting for
 // their entries are those on the way down plus those with a file in the queue (queuedFiles). A directory's
 // entries are held until it is done, about 0.6 KiB each: a directory of 200,000 files was backed up in 200 MB, and

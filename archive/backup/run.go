@@ -72,6 +72,7 @@ func newRun(w Saver, o Options) (*run, error) {
 	r.tally.warn, r.tally.progress = o.Warn, o.Progress
 	r.stack.wake.L = &r.stack.mu
 	r.stamp = uint64(r.began.UnixNano())
+	// There are more readers, and more chunks may wait: they share what is enough for so many, because few files are as long as Params.Min.
 	readers, queue := 2*o.Concurrency, 2*o.Concurrency
 	budget := spend(o.MemoryLimit, o.Params, readers, queue, o.Concurrency)
 	r.buffers = newBuffers(budget, o.Params.Max)

@@ -1,10 +1,11 @@
 package seal
 
 import (
-	"cairn/chunk"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cairn/chunk"
 )
 
 const (

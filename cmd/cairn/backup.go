@@ -193,7 +193,7 @@ func (e *env) readPlain(c *cli.Context, w backup.Saver, o backup.Options) (*back
 	case c.String("command") != "":
 		return backup.RunCommand(c.Context, w, o, c.String("command"), c.Args().Slice(), e.stderr)
 	}
-	e.overlapWaiting()
+	defer e.overlapWaiting()()
 	return backup.Run(c.Context, w, o)
 }
 

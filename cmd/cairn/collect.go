@@ -5,8 +5,6 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
-
-	"cairn/chunk"
 )
 
 // collecting decides how much garbage may pile up before the collector runs: a part of what lives, but at least headroom. What lives in a backup or a
@@ -39,14 +37,4 @@ func (c *collecting) adjust() {
 		percent = max(percent, min(400, int64(headroom*100/v.Uint64())))
 	}
 	debug.SetGCPercent(int(percent))
-}
-
-// overlapWaiting lets the runtime run twice as many goroutines at once as there are cores (chunk.Cores), from here to the end of the process: a backup that reads files.
-// A goroutine that waits in a system call for a disk holds its place until the runtime notices, which takes as long as the disk does. The first backup of 68,000
-// files that were not cached took 12.3 s with two places on two cores, 9.4 with four and 8.6 with eight; cached 5.4, 5.6 and 5.9. What writes many files takes
-// longer with more: a restore of the same 5.2 s with two and 6.1 with four.
-func (e *env) overlapWaiting() {
-	if e.overlap {
-		runtime.GOMAXPROCS(2 * chunk.Cores())
-	}
 }

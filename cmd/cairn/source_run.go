@@ -127,7 +127,7 @@ type sourceTarget struct {
 	w      *archive.Writer
 	files  *index.Files
 	series []*snapshot.Snapshot
-	hide   func()
+	hide   func() // ends what open began for the time of reading
 
 	caught    *archive.CatchUpReport
 	forgotten int
@@ -161,8 +161,8 @@ func (t *sourceTarget) open(ctx context.Context, j *sourcerun.Job) (*sourcerun.T
 	if t.files = t.openFiles(t.c, t.a, j.Series); t.files != nil {
 		o.Cache = t.files
 	}
-	t.overlapWaiting()
-	t.hide = t.watchBackup(ctx, o, last, false)
+	hide, calm := t.watchBackup(ctx, o, last, false), t.overlapWaiting()
+	t.hide = func() { hide(); calm() }
 	return &sourcerun.Target{Saver: t.w, Options: o, Finish: t.finish}, nil
 }
 
